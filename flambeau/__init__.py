@@ -1,0 +1,112 @@
+"""flambeau: deep learning with PyTorch's API, in Python all the way down.
+
+``import flambeau as torch`` and an ordinary program works. This module is the roof of the house: it
+gathers the public names and defines none.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from . import devices as _devices
+from . import dtypes as _dtypes
+from .autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from .devices import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    device,
+    layout,
+    memory_format,
+    preserve_format,
+    sparse_coo,
+    sparse_csr,
+    strided,
+)
+from .dtypes import (
+    can_cast,
+    dtype,
+    finfo,
+    get_default_dtype,
+    iinfo,
+    promote_types,
+    set_default_dtype,
+)
+from .tensor import Size, Tensor
+from .tensor import functions as _functions
+
+__version__ = "0.1.0"
+
+# The package `flambeau.tensor` and PyTorch's function of that name: imports find the package, the
+# attribute is the function.
+tensor = _functions.tensor
+
+globals().update({t.name: t for t in _dtypes.ALL})
+globals().update(_dtypes.ALIASES)
+
+# Submodules that are imported when first used, so that importing the library stays cheap.
+_SUBMODULES = frozenset(
+    """amp audio autograd backends compat compiler cuda distributed distributions examples fft func
+    graph hub jit linalg nn onnx optim quantization random serialization sparse special testing
+    text utils vision""".split()
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        try:
+            return importlib.import_module(f".{name}", __name__)
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    if name in ("save", "load"):
+        found = getattr(importlib.import_module(".serialization", __name__), name)
+    else:
+        try:
+            found = getattr(_functions, name)
+        except AttributeError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBMODULES, *_functions.names()})
+
+
+__all__ = [
+    "Size",
+    "Tensor",
+    "can_cast",
+    "channels_last",
+    "channels_last_3d",
+    "contiguous_format",
+    "device",
+    "dtype",
+    "enable_grad",
+    "finfo",
+    "get_default_dtype",
+    "iinfo",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "layout",
+    "memory_format",
+    "no_grad",
+    "preserve_format",
+    "promote_types",
+    "set_default_dtype",
+    "set_grad_enabled",
+    "sparse_coo",
+    "sparse_csr",
+    "strided",
+]

@@ -1,0 +1,262 @@
+"""`Function`: operations whose derivative the user writes.
+
+class Square(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * x * g
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import anomaly
+from .grad_mode import FAST, is_grad_enabled, no_grad
+from .node import MultiNode, OutputSlot, Push, deliver, skip
+
+
+class FunctionCtx:
+    """What `forward` and `backward` share."""
+
+    def __init__(self) -> None:
+        self.needs_input_grad: tuple[bool, ...] = ()
+        self._to_save: tuple[Any, ...] = ()
+        self._saved: list[Any] | None = None
+        self._dirty: tuple[Any, ...] = ()
+        self._non_differentiable: tuple[Any, ...] = ()
+        self._materialize = True
+        self._node: Any = None
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keep tensors (inputs, outputs, others, None) for backward, guarded by their versions."""
+        self._to_save = tensors
+
+    save_for_forward = save_for_backward
+
+    def mark_dirty(self, *args: Any) -> None:
+        """Say which inputs `forward` changed in place."""
+        self._dirty = args
+
+    def mark_non_differentiable(self, *args: Any) -> None:
+        """Say which outputs have no gradient."""
+        self._non_differentiable = args
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether gradients that do not arrive are zeros (default) or None."""
+        self._materialize = value
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What `save_for_backward` kept; RuntimeError if it was freed or changed in place."""
+        if self._saved is None:
+            from ..tensor.core import raise_freed
+
+            if self._node is None:
+                return self._to_save
+            raise_freed(self._node.name())
+        return tuple(None if s is None else s.get(self._node, True) for s in self._saved or ())
+
+
+class FunctionNode(MultiNode):
+    """The node of one application of a `Function`."""
+
+    __slots__ = ("cls", "ctx", "made", "more", "positions")
+
+    def name(self) -> str:
+        return f"{self.cls.__name__}Backward"
+
+    def __repr__(self) -> str:
+        return f"<torch.autograd.function.{self.name()} object at {id(self):#x}>"
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What the function saved."""
+        saved: tuple[Any, ...] = self.ctx.saved_tensors
+        return saved
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ctx, name)
+
+    def bw(self, g: Any, push: Push, keep: bool) -> None:
+        self._run(g, push, keep, recorded=False)
+
+    def bwg(self, g: Any, push: Push, keep: bool) -> None:
+        self._run(g, push, keep, recorded=True)
+
+    def _run(self, g: Any, push: Push, keep: bool, *, recorded: bool) -> None:
+        from ..tensor.core import from_array
+
+        parts = g if self.outputs > 1 else [g]
+        grads = []
+        for part, (shape, dtype) in zip(parts, self.made, strict=True):
+            if part is None and self.ctx._materialize:
+                part = from_array(np.zeros(shape, dtype.numpy_dtype))
+            elif part is not None and not recorded:
+                part = from_array(part)
+            grads.append(part)
+        answer = self.cls.backward(self.ctx, *grads)
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        self._check_count(answers)
+        if not keep:
+            self.ctx._saved = None
+        for e, position in zip(self.more, self.positions, strict=True):
+            if e is None:
+                continue
+            r = answers[position] if position < len(answers) else None
+            if r is None:
+                skip(e, push)
+                continue
+            deliver(e, self._fitted(r, position, recorded), push)
+
+    def _check_count(self, answers: tuple[Any, ...]) -> None:
+        expected = len(self.ctx.needs_input_grad)
+        extra = answers[expected:]
+        if len(answers) < expected or any(x is not None for x in extra):
+            raise RuntimeError(
+                f"function {self.name()} returned an incorrect number of gradients (expected "
+                f"{expected}, got {len(answers)})"
+            )
+
+    def _fitted(self, r: Any, position: int, recorded: bool) -> Any:
+        shape, dtype = self.ctx._input_facts[position]
+        if tuple(r._d.shape) != shape:
+            try:
+                r = r.sum_to_size(shape) if r._d.ndim >= len(shape) else r.expand(shape)
+            except (RuntimeError, ValueError):
+                raise RuntimeError(
+                    f"Function {self.name()} returned an invalid gradient at index {position} - "
+                    f"got {list(r._d.shape)} but expected shape compatible with {list(shape)}"
+                ) from None
+        if r._t is not dtype:
+            r = r.to(dtype)
+        return r if recorded else r._d
+
+
+class Function:
+    """Base of custom operations: static methods `forward` and `backward`, called by `apply`.
+
+    `forward` may take ``ctx`` first, or leave that to ``setup_context(ctx, inputs, output)``.
+    """
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        """Compute the result; recording is off inside."""
+        raise NotImplementedError(
+            "You must implement the forward function for custom autograd.Function."
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """Return the gradient for each argument of `forward`, None where there is none."""
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom "
+            "autograd.Function to use it with backward mode AD."
+        )
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Call the function on `args` and record it."""
+        from ..tensor.core import TensorCore
+
+        needs = tuple(isinstance(a, TensorCore) and a._gf is not None for a in args)
+        recording = is_grad_enabled() and any(needs)
+        ctx = FunctionCtx()
+        ctx.needs_input_grad = tuple(n and recording for n in needs)
+        with no_grad():
+            if cls._has_setup():
+                output = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, output)  # type: ignore[attr-defined]
+            else:
+                output = cls.forward(ctx, *args, **kwargs)
+        outputs = list(output) if isinstance(output, (tuple, list)) else [output]
+        tensors = [i for i, o in enumerate(outputs) if isinstance(o, TensorCore)]
+        for i in tensors:
+            outputs[i] = _own_output(outputs[i], args, ctx)
+        if recording and tensors:
+            _record(cls, ctx, args, outputs, tensors)
+        if not isinstance(output, (tuple, list)):
+            return outputs[0]
+        return tuple(outputs)
+
+    @classmethod
+    def _has_setup(cls) -> bool:
+        return getattr(cls, "setup_context", None) is not None
+
+
+def _own_output(o: Any, args: Sequence[Any], ctx: FunctionCtx) -> Any:
+    """An input returned as it is becomes a view of its own, unless it was changed in place."""
+    if any(o is d for d in ctx._dirty):
+        return o
+    if any(o is a for a in args):
+        from ..tensor.core import from_array, storage_of
+
+        alias = from_array(o._d)
+        alias._s = storage_of(o)
+        return alias
+    return o
+
+
+def _record(
+    cls: type[Function],
+    ctx: FunctionCtx,
+    args: Sequence[Any],
+    outputs: list[Any],
+    tensors: list[int],
+) -> None:
+    from ..tensor import core
+    from ..tensor.apply import SavedInput, SavedOutput
+    from ..tensor.inplace import adopt_history, note_change
+
+    n: Any = core.new(FunctionNode)
+    n.dep, n.g, n.hooks, n.outputs = 0, None, None, len(tensors)
+    trace = FAST["TRACE"]
+    n.at = anomaly.caller() if trace is None else trace()
+    n.cls, n.ctx = cls, ctx
+    ctx._node = n
+    n.positions = [i for i, a in enumerate(args) if isinstance(a, core.TensorCore)]
+    n.more = tuple(args[i]._gf for i in n.positions)
+    ctx._input_facts = {  # type: ignore[attr-defined]
+        i: (tuple(args[i]._d.shape), args[i]._t) for i in n.positions
+    }
+    n.made = [(outputs[i]._d.shape, outputs[i]._t) for i in tensors]
+    for number, i in enumerate(tensors):
+        o = outputs[i]
+        if any(o is x for x in ctx._non_differentiable) or not o._t.inexact:
+            continue
+        node = n if len(tensors) == 1 else OutputSlot(n, number)
+        if any(o is d for d in ctx._dirty):
+            note_change(o, cls.__name__)
+            adopt_history(o, node, cls.__name__)
+        else:
+            o._gf = node
+    saved: list[Any] = []
+    for t in ctx._to_save:
+        place = next((k for k, i in enumerate(tensors) if outputs[i] is t), None)
+        if t is None:
+            saved.append(None)
+        elif place is not None:
+            saved.append(SavedOutput(t, place))
+        else:
+            saved.append(SavedInput(t))
+    ctx._saved = saved
+
+
+def once_differentiable(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a `backward` whose result cannot be differentiated again."""
+
+    def wrapped(ctx: Any, *grads: Any) -> Any:
+        with no_grad():
+            return f(ctx, *grads)
+
+    return wrapped

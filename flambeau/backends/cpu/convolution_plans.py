@@ -1,0 +1,427 @@
+"""Convolutions on the compiled kernels: tables, launches and scratch memory, planned once a shape.
+
+One dimension is two with a height of one. The gradient of the input of a convolution with a stride
+comes phase by phase and is put together by the kernel that took the input apart.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ...compiler import target, threads
+from ...compiler.geometry import Table, Tap, group_images, strides_of, tabulate
+from . import winograd_plans
+from .convolution_source import (
+    Array,
+    Convolution,
+    Launch,
+    Sizes,
+    Source,
+    find_kernel,
+    find_lanes,
+    find_panel,
+    list_words,
+    plan_copy,
+    plan_split,
+    read_input,
+)
+
+
+def _flat(c: Convolution) -> Convolution:
+    """The same convolution in at least two dimensions."""
+    if len(c.out) > 1:
+        return c
+    return Convolution(
+        (*c.x[:2], 1, *c.x[2:]), (*c.w[:2], 1, *c.w[2:]), (1, *c.out), (1, *c.stride),
+        (0, *c.padding), (1, *c.dilation), c.groups,
+    )  # fmt: skip
+
+
+def run_forward(c: Convolution, x: Array, w: Array, bias: Array | None) -> Array:
+    """Return the output; float32 or float64, no size of which is zero."""
+    y = np.empty((c.x[0], c.w[0], *c.out), x.dtype)
+    plan = _plan_forward(_flat(c), x.dtype.name, threads.get_num_threads())
+    source = plan.split(_tidy(x)) if plan.split else _tidy(x)
+    plan.step(_tidy(w), source, y, None if bias is None else _tidy(bias))
+    return y
+
+
+def run_backward_input(c: Convolution, g: Array, w: Array) -> Array:
+    """Return the gradient of the input; float32 or float64, no size of which is zero."""
+    dx = np.empty(c.x, g.dtype)
+    plan = _plan_backward_input(_flat(c), g.dtype.name, threads.get_num_threads())
+    g, w = _tidy(g), _tidy(w)
+    if plan.merge is None:
+        plan.steps[0][1](w, g, dx, None)
+        return dx
+    planes = np.empty(plan.planes, g.dtype)
+    for offset, step in plan.steps:
+        step(w, g, planes[offset:], None)
+    plan.merge(planes, dx)
+    return dx
+
+
+def run_backward_weight(c: Convolution, g: Array, x: Array) -> Array:
+    """Return the gradient of the weight; float32 or float64, no size of which is zero."""
+    dw = np.empty(c.w, g.dtype)
+    count = threads.get_num_threads()
+    flat, name = _flat(c), g.dtype.name
+    g, x = _tidy(g), _tidy(x)
+    if c.groups > 1 and c.w[0] // c.groups <= 4:
+        _plan_direct_weight(flat, name, count)(g, x, dw)
+    else:
+        _plan_weight(flat, name, count)(g, x, dw)
+    return dw
+
+
+def _tidy(x: Array) -> Array:
+    return x if x.flags.c_contiguous and x.flags.aligned else np.require(x, requirements="CA")
+
+
+# One convolution without a stride -----------------------------------------------------------------
+
+
+class _Side(NamedTuple):
+    """The rows of a product: how many a group, where they and their depths lie in the weights."""
+
+    m: int
+    channels: int
+    rows: Array
+    depths: Array
+    w_group: int
+
+
+class _Step(NamedTuple):
+    """What a convolution without a stride goes over, in images, channels and memory."""
+
+    images: int
+    groups: int
+    out: Sizes
+    y_row: int  # between channels of the output
+    y_image: int
+
+
+def _plan_step(side: _Side, source: Source, step: _Step, dtype: str, count: int) -> Launch:
+    """The function that launches ``conv_forward`` on weights, source, result and bias."""
+    if step.groups > 1 and side.m <= 2:
+        return _plan_direct(side, source, step, dtype, count)
+    from ...compiler.convolution import FORWARD_PLAN
+
+    lanes, panel = find_lanes(dtype), find_panel(dtype)
+    pixels, n_taps = math.prod(step.out), len(source.taps)
+    images = group_images(step.images, pixels, lanes)
+    x_channel = source.planes * source.plane
+    x_image = step.groups * side.channels * x_channel
+    table = tabulate(
+        step.out, source.extents, source.taps, images, x_image, step.y_image, lanes, panel
+    )
+    sets = step.images // images
+    c_block = _channel_block(side.channels, n_taps, dtype)
+    blocks, m_parts = _cut(side, n_taps, sets * step.groups, table, dtype, count)
+    scratch = c_block * n_taps * lanes * panel
+    words = list_words(FORWARD_PLAN, {
+        "m": side.m, "channels": side.channels, "n_taps": n_taps, "c_block": c_block,
+        "x_channel": x_channel, "x_group": side.channels * x_channel, "x_set": images * x_image,
+        "y_row": step.y_row, "y_group": side.m * step.y_row, "y_set": images * step.y_image,
+        "w_group": side.w_group, "groups": step.groups, "sets": sets, "vectors": table.vectors,
+        "block": 0, "blocks": blocks, "m_parts": m_parts, "segments": table.starts.shape[1],
+        "out_segments": table.outs.shape[1], "scratch": scratch,
+    })  # fmt: skip
+    chunks = sets * step.groups * blocks * m_parts
+    offsets, kernel = source.offsets(), find_kernel("conv_forward", dtype, "aaao" + "a" * 9)
+
+    def launch_step(w: Array, x: Array, y: Array, bias: Array | None) -> None:
+        work = np.empty(count * scratch, y.dtype)
+        kernel(chunks, w, x, y, bias, work, words, side.rows, side.depths, offsets, table.starts,
+               table.masks, table.outs, table.whole)  # fmt: skip
+
+    return launch_step
+
+
+def _channel_block(channels: int, n_taps: int, dtype: str) -> int:
+    """How many channels go into one block of the depth, of about 1.5 KB a row."""
+    deep = channels * n_taps * np.dtype(dtype).itemsize
+    return -(-channels // max(1, -(-deep // 1536)))
+
+
+def _cut(
+    side: _Side, n_taps: int, units: int, table: Table, dtype: str, count: int
+) -> tuple[int, int]:
+    """In how many blocks to cut the pixels of a set, and in how many parts its rows."""
+    size = np.dtype(dtype).itemsize
+    panels = len(table.whole)
+    l2 = target.host().l2
+    # The rows of a block's result stay in the second cache from one block of channels to the next.
+    tall = side.m * find_lanes(dtype) * find_panel(dtype) * size
+    blocks = min(panels, -(-panels * tall // (l2 // 4)))
+    work = units * side.m * side.channels * n_taps * table.vectors * find_lanes(dtype)
+    wanted = 1 if work < 50_000 else 4 * count
+    missing = -(-wanted // units)
+    if blocks >= missing:
+        return blocks, 1
+    small = side.m * side.channels * n_taps * size <= l2
+    if small and panels >= missing // 2:
+        return min(panels, missing), 1
+    return blocks, max(1, min(-(-missing // blocks), side.m // 24))
+
+
+def _plan_direct(side: _Side, source: Source, step: _Step, dtype: str, count: int) -> Launch:
+    """The function that launches ``direct_forward``: few rows a group."""
+    table, values = _direct_table(side, source, step, dtype)
+    parts = _direct_parts(values["m"], step.images, math.prod(step.out), count)
+    words = _direct_words(values, parts)
+    single = "_single" if table.starts.shape[1] == 1 else ""
+    kernel = find_kernel("direct_forward" + single, dtype, "aaao" + "a" * 6)
+    offsets = source.offsets()
+
+    def launch_step(w: Array, x: Array, y: Array, bias: Array | None) -> None:
+        kernel(step.images * parts, w, x, y, bias, words, side.depths, offsets, table.starts,
+               table.masks, table.outs)  # fmt: skip
+
+    return launch_step
+
+
+def _direct_table(
+    side: _Side, source: Source, step: _Step, dtype: str
+) -> tuple[Table, dict[str, int]]:
+    """The table and the plan's values that the direct kernels share."""
+    table = tabulate(step.out, source.extents, source.taps, 1, 0, 0, find_lanes(dtype), 4)
+    x_channel = source.planes * source.plane
+    return table, {
+        "m": side.m * step.groups, "group_m": side.m, "channels": side.channels,
+        "n_taps": len(source.taps), "x_channel": x_channel, "x_group": side.channels * x_channel,
+        "x_image": step.groups * side.channels * x_channel, "y_row": step.y_row,
+        "y_image": step.y_image, "w_row": int(side.rows[-1]) // max(1, side.m - 1),
+        "w_group": side.w_group, "vectors": table.vectors, "segments": table.starts.shape[1],
+        "images": step.images,
+    }  # fmt: skip
+
+
+def _direct_words(values: dict[str, int], parts: int) -> Array:
+    from ...compiler.depthwise import DIRECT_PLAN
+
+    return list_words(DIRECT_PLAN, values | {"parts": parts})
+
+
+def _direct_parts(channels: int, units: int, pixels: int, count: int) -> int:
+    if channels * units * pixels < 10_000:
+        return 1
+    return max(1, min(channels, -(-4 * count // units)))
+
+
+# Forward ------------------------------------------------------------------------------------------
+
+
+class _Forward(NamedTuple):
+    split: Callable[[Array], Array] | None
+    step: Launch
+
+
+@functools.lru_cache(maxsize=512)
+def _plan_forward(c: Convolution, dtype: str, count: int) -> _Forward:
+    if winograd_plans.suits(c):
+        return _Forward(None, winograd_plans.plan_forward(c, dtype, count))
+    source = read_input(c)
+    m, channels, kernel = c.w[0] // c.groups, c.w[1], math.prod(c.w[2:])
+    depth = channels * kernel
+    side = _Side(m, channels, np.arange(m) * depth, np.arange(depth), m * depth)
+    pixels = math.prod(c.out)
+    step = _Step(c.x[0], c.groups, c.out, pixels, c.w[0] * pixels)
+    return _Forward(plan_split(c, source, dtype), _plan_step(side, source, step, dtype, count))
+
+
+# The gradient of the input ------------------------------------------------------------------------
+
+
+class _BackwardInput(NamedTuple):
+    steps: list[tuple[int, Launch]]
+    planes: int
+    merge: Callable[[Array, Array], None] | None
+
+
+@functools.lru_cache(maxsize=512)
+def _plan_backward_input(c: Convolution, dtype: str, count: int) -> _BackwardInput:
+    if winograd_plans.suits(c):
+        return _BackwardInput([(0, winograd_plans.plan_backward_input(c, dtype, count))], 0, None)
+    plane = math.prod(-(-e // s) for e, s in zip(c.x[2:], c.stride, strict=True))
+    phases = list(itertools.product(*map(range, c.stride)))
+    row = len(phases) * plane
+    steps, parts = [], []
+    for f, phase in enumerate(phases):
+        extents = tuple(-(-(e - a) // s) for e, a, s in zip(c.x[2:], phase, c.stride, strict=True))
+        taps = _gradient_taps(c, phase)
+        if not taps or min(extents) < 1:
+            continue
+        step = _Step(c.x[0], c.groups, extents, row, c.x[1] * row)
+        source = Source(1, c.out, taps, [])
+        steps.append((f * plane, _plan_step(_gradient_side(c, taps), source, step, dtype, count)))
+        parts.append((f, phase, extents))
+    merge = None
+    if len(phases) > 1:
+        merge = _plan_merge(c, plane, row, parts, dtype)
+    return _BackwardInput(steps, c.x[0] * c.x[1] * row, merge)
+
+
+def _gradient_taps(c: Convolution, phase: Sizes) -> list[Tap]:
+    """The taps that reach inputs of this phase, as shifts in the output's gradient."""
+    taps = []
+    for number, position in enumerate(itertools.product(*map(range, c.w[2:]))):
+        places = [
+            a + p - k * d
+            for a, p, k, d in zip(phase, c.padding, position, c.dilation, strict=True)
+        ]
+        if all(q % s == 0 for q, s in zip(places, c.stride, strict=True)):
+            shift = tuple(q // s for q, s in zip(places, c.stride, strict=True))
+            taps.append(Tap(0, shift, number))
+    return taps
+
+
+def _gradient_side(c: Convolution, taps: list[Tap]) -> _Side:
+    """Rows are the input's channels, the depth the output's: the weights read across."""
+    m, kernel = c.w[1], math.prod(c.w[2:])
+    channels = c.w[0] // c.groups
+    numbers = np.array([t.number for t in taps], np.int64)
+    depths = (np.arange(channels)[:, None] * (m * kernel) + numbers).ravel()
+    return _Side(m, channels, np.arange(m) * kernel, depths, channels * m * kernel)
+
+
+def _plan_merge(
+    c: Convolution, plane: int, row: int, parts: list[tuple[int, Sizes, Sizes]], dtype: str
+) -> Callable[[Array, Array], None]:
+    """The function that puts the phases of a gradient together; phases no tap reaches are zero."""
+    if len(c.stride) > 2:
+        return lambda planes, dx: _merge_by_numpy(c, plane, row, parts, planes, dx)
+    (height, width), (sh, sw) = c.x[2:], c.stride
+    jobs = [
+        (f * plane, extents[1], 1, a * width + b, sh * width, sw, *extents)
+        for f, (a, b), extents in parts
+    ]
+    covered = sum(math.prod(extents) for _, _, extents in parts)
+    cleared = height * width if covered < height * width else 0
+    return plan_copy(c, row, height * width, cleared, jobs, dtype)
+
+
+def _merge_by_numpy(
+    c: Convolution, plane: int, row: int, parts: list[tuple[int, Sizes, Sizes]], planes: Array,
+    dx: Array,
+) -> None:  # fmt: skip
+    dx[...] = 0
+    for f, phase, extents in parts:
+        flat = planes.reshape(*c.x[:2], row)[..., f * plane : f * plane + math.prod(extents)]
+        place = tuple(slice(a, None, s) for a, s in zip(phase, c.stride, strict=True))
+        dx[(..., *place)] = flat.reshape(*c.x[:2], *extents)
+
+
+# The gradient of the weight -----------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=512)
+def _plan_direct_weight(
+    c: Convolution, dtype: str, count: int
+) -> Callable[[Array, Array, Array], None]:
+    source = read_input(c)
+    m, pixels = c.w[0] // c.groups, math.prod(c.out)
+    depth = c.w[1] * math.prod(c.w[2:])
+    side = _Side(m, c.w[1], np.arange(m) * depth, np.arange(depth), m * depth)
+    step = _Step(c.x[0], c.groups, c.out, pixels, c.w[0] * pixels)
+    table, values = _direct_table(side, source, step, dtype)
+    parts = _direct_parts(c.w[0], 1, c.x[0] * pixels, count)
+    words, offsets = _direct_words(values, parts), source.offsets()
+    single = "_single" if table.starts.shape[1] == 1 else ""
+    kernel = find_kernel("direct_weight" + single, dtype, "aaaoaoaaaa")
+    split = plan_split(c, source, dtype)
+
+    def launch_direct(g: Array, x: Array, dw: Array) -> None:
+        planes = split(x) if split else x
+        kernel(parts, g, planes, dw, None, words, None, offsets, table.starts, table.masks,
+               table.outs)  # fmt: skip
+
+    return launch_direct
+
+
+@functools.lru_cache(maxsize=512)
+def _plan_weight(c: Convolution, dtype: str, count: int) -> Callable[[Array, Array, Array], None]:
+    from ...compiler.convolution import TURN_PLAN, WEIGHT_PLAN
+
+    lanes, columns = find_lanes(dtype), find_lanes(dtype) * find_panel(dtype)
+    m, pixels = c.w[0] // c.groups, math.prod(c.out)
+    extents = tuple(e + 2 * p for e, p in zip(c.x[2:], c.padding, strict=True))
+    rows, depths, images = _weight_tables(c, extents)
+    x_image = c.x[1] * math.prod(extents)
+    p_block = pixels if images > 1 else -(-pixels // -(-pixels // 384))
+    panels = -(-m // columns)
+    dw_row = -(-m // lanes) * lanes
+    wanted = 1 if len(rows) * c.w[0] * pixels * c.x[0] < 50_000 else 2 * count
+    row_parts = max(1, min(len(rows) // 12, -(-wanted // (c.groups * panels))))
+    scratch = images * p_block * columns
+    words = list_words(WEIGHT_PLAN, {
+        "n_rows": len(rows), "m": m, "dw_row": dw_row, "dw_group": len(rows) * dw_row,
+        "x_group": c.w[1] * math.prod(extents), "x_set": images * x_image,
+        "g_image": c.w[0] * pixels, "g_group": m * pixels, "pixels": pixels, "images": images,
+        "sets": c.x[0] // images, "p_block": p_block, "groups": c.groups, "panels": panels,
+        "row_parts": row_parts, "scratch": scratch,
+    })  # fmt: skip
+    turn_parts = 1 if len(rows) * m < 20_000 else count
+    turn_words = list_words(TURN_PLAN, {
+        "n_rows": len(rows), "columns": m, "source_row": dw_row, "parts": turn_parts,
+    })  # fmt: skip
+    kernel = find_kernel("conv_weight", dtype, "aaaoaaaa")
+    turn = find_kernel("conv_turn", dtype, "aaa")
+    pad = _plan_pad(c, extents, dtype)
+    chunks = c.groups * panels * row_parts
+
+    def launch_weight(g: Array, x: Array, dw: Array) -> None:
+        wide = pad(x) if pad else x
+        work = np.empty(count * scratch, g.dtype)
+        turned = np.empty(c.groups * len(rows) * dw_row, g.dtype)
+        kernel(chunks, wide, g, turned, None, work, words, rows, depths)
+        turn(c.groups * turn_parts, turned, dw, turn_words)
+
+    return launch_weight
+
+
+def _weight_tables(c: Convolution, extents: Sizes) -> tuple[Array, Array, int]:
+    """Where (channel, tap) rows and pixels lie in the padded input, and the images of a set."""
+    plane, steps = math.prod(extents), strides_of(extents)
+    pixels = math.prod(c.out)
+
+    def places(counts: Sizes, spacing: Sizes) -> Array:
+        grid = np.indices(counts).reshape(len(counts), -1)
+        return sum(
+            g * s * d for g, s, d in zip(grid, steps, spacing, strict=True)
+        )  # type: ignore[return-value]
+
+    images = max(
+        i for i in range(1, c.x[0] + 1) if c.x[0] % i == 0 and (i == 1 or i * pixels <= 384)
+    )
+    rows = (np.arange(c.w[1])[:, None] * plane + places(c.w[2:], c.dilation)).ravel()
+    image = np.arange(images)[:, None] * (c.x[1] * plane)
+    depths = (image + places(c.out, c.stride)).ravel()
+    return rows.astype(np.int64), depths.astype(np.int64), images
+
+
+def _plan_pad(c: Convolution, extents: Sizes, dtype: str) -> Callable[[Array], Array] | None:
+    """The function that pads an input with zeros, if it is padded at all."""
+    if not any(c.padding):
+        return None
+    shape = (*c.x[:2], *extents)
+    if len(extents) > 2:
+        margins = ((0, 0), (0, 0), *((p, p) for p in c.padding))
+        return lambda x: np.pad(x.reshape(c.x), margins)
+    (height, width), (top, left) = c.x[2:], c.padding
+    row, plane = extents[1], math.prod(extents)
+    jobs = [(0, width, 1, top * row + left, row, 1, height, width)]
+    copy = plan_copy(c, height * width, plane, plane, jobs, dtype)
+
+    def pad(x: Array) -> Array:
+        wide = np.empty(shape, x.dtype)
+        copy(x, wide)
+        return wide
+
+    return pad

@@ -1,0 +1,111 @@
+"""Losses over classes on NumPy arrays. Scores are (N, C, B): samples, classes, positions.
+
+Targets are int64 (N, B); `prepare` gives the ignored ones the class 0 and the factor 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = Any
+
+
+class Targets(NamedTuple):
+    """Target classes, the factor of each one's loss (None: all 1), and which are ignored."""
+
+    classes: Array
+    factors: Array | None
+    ignored: Array | None
+
+    def without_ignored(self, loss: Array) -> Array:
+        """`loss` (N, B) with 0 for the ignored targets, whatever was computed for them."""
+        if self.ignored is not None:
+            loss[self.ignored] = 0
+        return loss
+
+
+def prepare(
+    target: Array, weight: Array | None, ignore_index: int, count: int, dtype: Any
+) -> Targets:
+    """Targets among `count` classes with their weights; IndexError for one that is no class."""
+    ignored = target == ignore_index
+    some = bool(ignored.any())
+    if some:
+        target = np.where(ignored, 0, target)
+    if target.size and (target.min() < 0 or target.max() >= count):
+        wrong = target[(target < 0) | (target >= count)].flat[0]
+        raise IndexError(f"Target {wrong} is out of bounds.")
+    if weight is None and not some:
+        return Targets(target, None, None)
+    factors = np.ones(target.shape, dtype) if weight is None else weight[target].astype(dtype)
+    if not some:
+        return Targets(target, factors, None)
+    factors[ignored] = 0
+    return Targets(target, factors, ignored)
+
+
+def picked(scores: Array, target: Array) -> Array:
+    """The scores of the target classes, (N, B)."""
+    return np.take_along_axis(scores, target[:, None], 1)[:, 0]
+
+
+def scattered(values: Array, target: Array, classes: int) -> Array:
+    """The adjoint of `picked`: zeros (N, C, B) with the values at the target classes."""
+    out = np.zeros((target.shape[0], classes, target.shape[1]), values.dtype)
+    np.put_along_axis(out, target[:, None], values[:, None], 1)
+    return out
+
+
+def log_sum_exp(scores: Array) -> Array:
+    """The logarithm of the sum of exp(scores) over the classes, (N, B)."""
+    highest = scores.max(1, keepdims=True)
+    e = np.subtract(scores, highest)
+    np.exp(e, out=e)
+    total = e.sum(1)
+    np.log(total, out=total)
+    return total + highest[:, 0]
+
+
+def cross_entropy(
+    scores: Array, targets: Targets, weight: Array | None, smoothing: float
+) -> tuple[Array, Array]:
+    """The loss of each target (N, B) before reduction, and `log_sum_exp`.
+
+    With `smoothing` that share of a target's probability is spread evenly over the classes, each with
+    its own `weight`.
+    """
+    lse = log_sum_exp(scores)
+    loss = lse - picked(scores, targets.classes)
+    if targets.factors is not None:
+        loss *= targets.factors
+    if smoothing:
+        count = scores.shape[1]
+        if weight is None:
+            spread = lse * scores.dtype.type(count) - scores.sum(1)
+        else:
+            spread = lse * weight.sum() - np.einsum("ncb,c->nb", scores, weight)
+        loss = loss * (1 - smoothing) + spread * (smoothing / count)
+    return targets.without_ignored(loss), lse
+
+
+def cross_entropy_back(
+    g: Array, scores: Array, lse: Array, targets: Targets, weight: Array | None, smoothing: float
+) -> Array:
+    """The gradient of `cross_entropy` for the scores, from g (N, B)."""
+    direct = g if targets.factors is None else g * targets.factors
+    p = np.subtract(scores, lse[:, None])
+    np.exp(p, out=p)
+    if not smoothing:
+        p *= direct[:, None]
+    else:
+        count = scores.shape[1]
+        direct = direct * (1 - smoothing)
+        even = targets.without_ignored(g * (smoothing / count))
+        total = count if weight is None else weight.sum()
+        p *= (direct + even * total)[:, None]
+        p -= even[:, None] if weight is None else even[:, None] * weight[:, None]
+    at = targets.classes[:, None]
+    np.put_along_axis(p, at, np.take_along_axis(p, at, 1) - direct[:, None], 1)
+    return p

@@ -1,0 +1,332 @@
+"""Scalar expressions as LLVM IR: one line of IR per primitive, polynomials for the transcendentals.
+
+Loops are written over single elements; LLVM vectorises them, so the code here knows nothing of
+vector widths or instruction sets. Floating-point operations carry ``contract nsz``; NaN and infinities
+behave as in IEEE 754.
+
+Accuracy in units of the last place (float32): exp 1.0, log 0.9, tanh 2.5, erf 1.2. Polynomials are weighted least-squares fits on Chebyshev nodes; the reductions are those
+of Cody and Waite, *Software Manual for the Elementary Functions* (1980).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .expressions import Expression
+
+FLAGS = "contract nsz"
+
+
+class Value(NamedTuple):
+    """An SSA value: its spelling and LLVM type."""
+
+    name: str
+    type: str
+
+
+class Unsupported(Exception):
+    """An expression has a primitive, or a type, that has no IR here."""
+
+
+_SUFFIX = {"float": "f32", "double": "f64"}
+_COMPARE = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
+_ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "true_divide": "fdiv"}
+_INTRINSICS = {
+    "abs": "fabs",
+    "sqrt": "sqrt",
+    "floor": "floor",
+    "ceil": "ceil",
+    "trunc": "trunc",
+    "round": "roundeven",
+}
+
+_LOG2E = math.log2(math.e)
+_LN2 = {
+    "float": (0.693359375, -2.12194440054690581e-4),
+    "double": (6.93147180369123816490e-01, 1.90821492927058770002e-10),
+}
+_EXP = {
+    "float": (0.00139506003, 0.0083689537, 0.0416662042, 0.166665183, 0.50000001),
+    "double": (
+        -3.178525192297875e-11,
+        2.39321175463528e-08,
+        2.7634825155846345e-07,
+        2.756132722578257e-06,
+        2.4801480231758035e-05,
+        0.00019841264816915813,
+        0.0013888888957531828,
+        0.00833333333594198,
+        0.04166666666647257,
+        0.1666666666666202,
+        0.5000000000000016,
+    ),
+}
+# Where the result is 0 or infinity, and two steps of scaling still reach it.
+_EXP_RANGE = {"float": (-105.0, 90.0), "double": (-750.0, 711.0)}
+_LOG = (-0.0763442991, 0.1276155036, -0.1316019505, 0.1420176247, -0.1662335648, 0.2000122667,
+        -0.2500082106, 0.3333333171)  # fmt: skip
+_ERF_SMALL = (7.889119538889475e-05, -0.0008020841282027485, 0.005189535339604001,
+              -0.02685444459204489, 0.11283600176260423, -0.3761262713596604,
+              0.12837916591375131)  # fmt: skip
+_ERF_LARGE = (-3.5570055527001335e-06, 2.843535919656817e-05, 0.000138749720604603,
+              -0.003182015669267941, 0.023091642133420295, -0.10566906108092211,
+              -0.635410118703324, -0.12859958543540834)  # fmt: skip
+
+
+class ScalarWriter:
+    """Writes the instructions of one function body; ``lines`` and ``declarations`` are the result."""
+
+    def __init__(self, prefix: str = "v") -> None:
+        self.lines: list[str] = []
+        self.declarations: set[str] = set()
+        self._prefix = prefix
+        self._count = 0
+
+    def emit(self, text: str, type_: str) -> Value:
+        """Write an instruction and return its value."""
+        self._count += 1
+        name = f"%{self._prefix}{self._count}"
+        self.lines.append(f"  {name} = {text}")
+        return Value(name, type_)
+
+    def const(self, value: float, type_: str) -> Value:
+        """A constant of a floating-point type or of i1/i32/i64."""
+        if type_ in _SUFFIX:
+            if type_ == "float":
+                value = (
+                    struct.unpack("f", struct.pack("f", value))[0] if abs(value) < 3.5e38 else value
+                )
+            return Value(f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}", type_)
+        return Value(str(int(value)), type_)
+
+    def binary(self, op: str, a: Value, b: Value) -> Value:
+        """A floating-point or integer instruction of two operands."""
+        flags = f" {FLAGS}" if op in ("fadd", "fsub", "fmul", "fdiv") else ""
+        return self.emit(f"{op}{flags} {a.type} {a.name}, {b.name}", a.type)
+
+    def compare(self, predicate: str, a: Value, b: Value) -> Value:
+        """A comparison, of type i1."""
+        kind = "fcmp" if a.type in _SUFFIX else "icmp"
+        return self.emit(f"{kind} {predicate} {a.type} {a.name}, {b.name}", "i1")
+
+    def select(self, condition: Value, a: Value, b: Value) -> Value:
+        """`a` where `condition`, else `b`."""
+        return self.emit(
+            f"select i1 {condition.name}, {a.type} {a.name}, {b.type} {b.name}", a.type
+        )
+
+    def intrinsic(self, name: str, *args: Value) -> Value:
+        """An overloaded LLVM intrinsic of one floating-point type."""
+        t = args[0].type
+        full = f"llvm.{name}.{_SUFFIX[t]}"
+        self.declarations.add(f"declare {t} @{full}({', '.join(a.type for a in args)})")
+        return self.emit(f"call {t} @{full}({', '.join(f'{a.type} {a.name}' for a in args)})", t)
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        """a * b + c with one rounding."""
+        return self.intrinsic("fma", a, b, c)
+
+    def polynomial(self, x: Value, coefficients: tuple[float, ...]) -> Value:
+        """Horner's rule; the highest power first."""
+        out = self.const(coefficients[0], x.type)
+        for c in coefficients[1:]:
+            out = self.fma(out, x, self.const(c, x.type))
+        return out
+
+    def clamp(self, x: Value, low: float, high: float) -> Value:
+        """`x` within bounds; NaN stays."""
+        lo, hi = self.const(low, x.type), self.const(high, x.type)
+        x = self.select(self.compare("olt", x, lo), lo, x)
+        return self.select(self.compare("ogt", x, hi), hi, x)
+
+    # -------------------------------------------------------- transcendental functions
+    def _reduced(self, x: Value) -> tuple[Value, Value]:
+        """n and r with x = n ln 2 + r, |r| <= ln 2 / 2; and expm1(r)."""
+        t = x.type
+        n = self.intrinsic("roundeven", self.binary("fmul", x, self.const(_LOG2E, t)))
+        high, low = _LN2[t]
+        r = self.fma(n, self.const(-high, t), x)
+        r = self.fma(n, self.const(-low, t), r)
+        q = self.polynomial(r, _EXP[t])
+        return n, self.fma(q, self.binary("fmul", r, r), r)
+
+    def _scale(self, y: Value, n: Value) -> Value:
+        """y * 2**n for integral n, in two steps so that neither overflows early."""
+        half = self.intrinsic("floor", self.binary("fmul", n, self.const(0.5, n.type)))
+        rest = self.binary("fsub", n, half)
+        return self.binary("fmul", self.binary("fmul", y, self._power(half)), self._power(rest))
+
+    def _power(self, n: Value) -> Value:
+        """2**n for integral n in the normal range."""
+        integer, shift, bias = ("i32", 23, 127) if n.type == "float" else ("i64", 52, 1023)
+        i = self.emit(f"fptosi {n.type} {n.name} to {integer}", integer)
+        i = self.emit(f"add {integer} {i.name}, {bias}", integer)
+        i = self.emit(f"shl {integer} {i.name}, {shift}", integer)
+        return self.emit(f"bitcast {integer} {i.name} to {n.type}", n.type)
+
+    def exp(self, x: Value) -> Value:
+        """e**x over the whole range, denormals included."""
+        safe = self.clamp(x, *_EXP_RANGE[x.type])
+        # A NaN would make the integer conversion undefined: it goes round the computation.
+        nan = self.compare("uno", x, x)
+        safe = self.select(nan, self.const(0.0, x.type), safe)
+        n, p = self._reduced(safe)
+        y = self._scale(self.binary("fadd", p, self.const(1.0, x.type)), n)
+        return self.select(nan, x, y)
+
+    def expm1_of_positive(self, x: Value) -> Value:
+        """e**x - 1 for 0 <= x < 88."""
+        n, p = self._reduced(x)
+        s = self._power(n)
+        return self.fma(p, s, self.binary("fsub", s, self.const(1.0, x.type)))
+
+    def log(self, x: Value) -> Value:
+        """The natural logarithm (float32)."""
+        if x.type != "float":
+            raise Unsupported("log of float64")
+        t, f = x.type, self.const
+        tiny = self.compare("olt", x, f(1.17549435e-38, t))
+        scaled = self.select(tiny, self.binary("fmul", x, f(8388608.0, t)), x)
+        bits = self.emit(f"bitcast float {scaled.name} to i32", "i32")
+        shifted = self.emit(f"sub i32 {bits.name}, {0x3F3504F3}", "i32")
+        e = self.emit(f"ashr i32 {shifted.name}, 23", "i32")
+        back = self.emit(f"shl i32 {e.name}, 23", "i32")
+        mantissa = self.emit(f"sub i32 {bits.name}, {back.name}", "i32")
+        m = self.emit(f"bitcast i32 {mantissa.name} to float", t)
+        ef = self.emit(f"sitofp i32 {e.name} to float", t)
+        ef = self.binary("fsub", ef, self.select(tiny, f(23.0, t), f(0.0, t)))
+        r = self.binary("fsub", m, f(1.0, t))
+        r2 = self.binary("fmul", r, r)
+        high, low = _LN2[t]
+        y = self.binary("fmul", self.polynomial(r, _LOG), r)
+        y = self.fma(y, r2, self.binary("fmul", ef, f(low, t)))
+        y = self.binary("fadd", self.fma(r2, f(-0.5, t), y), r)
+        y = self.fma(ef, f(high, t), y)
+        y = self.select(self.compare("oeq", x, f(0.0, t)), f(-math.inf, t), y)
+        y = self.select(self.compare("olt", x, f(0.0, t)), f(math.nan, t), y)
+        finite = self.compare("olt", x, f(math.inf, t))
+        return self.select(finite, y, self.select(self.compare("uno", x, x), x, f(math.inf, t)))
+
+    def tanh(self, x: Value) -> Value:
+        """The hyperbolic tangent, from expm1 of 2|x|."""
+        t = x.type
+        limit = self.const(10.0 if t == "float" else 20.0, t)
+        a = self.intrinsic("fabs", x)
+        a = self.select(self.compare("olt", a, limit), a, limit)
+        e = self.expm1_of_positive(self.binary("fadd", a, a))
+        y = self.binary("fdiv", e, self.binary("fadd", e, self.const(2.0, t)))
+        y = self.intrinsic("copysign", y, x)
+        return self.select(self.compare("uno", x, x), x, y)
+
+    def sigmoid(self, x: Value) -> Value:
+        """1 / (1 + e**-x)."""
+        one = self.const(1.0, x.type)
+        return self.binary("fdiv", one, self.binary("fadd", self.exp(self.negate(x)), one))
+
+    def erf(self, x: Value) -> Value:
+        """The error function (float32)."""
+        if x.type != "float":
+            raise Unsupported("erf of float64")
+        t, f = x.type, self.const
+        a = self.intrinsic("fabs", x)
+        s = self.binary("fmul", x, x)
+        small = self.fma(self.polynomial(s, _ERF_SMALL), x, x)
+        bound = self.select(self.compare("olt", a, f(4.0, t)), a, f(4.0, t))
+        power = self.polynomial(bound, _ERF_LARGE)
+        power = self.fma(power, bound, self.negate(bound))
+        large = self.binary("fsub", f(1.0, t), self.exp(power))
+        large = self.intrinsic("copysign", large, x)
+        y = self.select(self.compare("olt", a, f(1.0, t)), small, large)
+        return self.select(self.compare("uno", x, x), x, y)
+
+    def negate(self, x: Value) -> Value:
+        """-x."""
+        return self.emit(f"fneg {x.type} {x.name}", x.type)
+
+    def extremum(self, x: Value, y: Value, predicate: str) -> Value:
+        """The larger or smaller of two values; NaN if either is."""
+        best = self.select(self.compare(predicate, x, y), x, y)
+        best = self.select(self.compare("uno", y, y), y, best)
+        return self.select(self.compare("uno", x, x), x, best)
+
+    # -------------------------------------------------------- expressions
+    def lower(self, e: Expression, inputs: dict[str, Value], type_: str) -> Value:
+        """The value of an expression whose numbers are of floating-point type `type_`."""
+        known: dict[int, Value] = {}
+
+        def visit(node: Expression) -> Value:
+            found = known.get(id(node))
+            if found is None:
+                found = known[id(node)] = self._lower_one(node, visit, inputs, type_)
+            return found
+
+        return visit(e)
+
+    def _lower_one(
+        self,
+        node: Expression,
+        visit: Callable[[Expression], Value],
+        inputs: dict[str, Value],
+        type_: str,
+    ) -> Value:
+        if node.op == "input":
+            return inputs[node.args[0]]
+        if node.op == "const":
+            if isinstance(node.args[0], complex):
+                raise Unsupported("a complex constant")
+            return self.const(float(node.args[0]), type_)
+        args = [visit(a) for a in node.args]
+        if node.op == "where":
+            return self.select(self._truth(args[0]), args[1], args[2])
+        if node.op in _ARITHMETIC:
+            a, b = (self._number(x, type_) for x in args)
+            return self.binary(_ARITHMETIC[node.op], a, b)
+        if node.op in _COMPARE and all(a.type == type_ for a in args):
+            return self.compare(_COMPARE[node.op], *args)
+        if node.op in _INTRINSICS and args[0].type == type_:
+            return self.intrinsic(_INTRINSICS[node.op], args[0])
+        if node.op in _FUNCTIONS:
+            return _FUNCTIONS[node.op](self, *(self._number(a, type_) for a in args))
+        raise Unsupported(node.op)
+
+    def _truth(self, x: Value) -> Value:
+        return x if x.type == "i1" else self.compare("une", x, self.const(0.0, x.type))
+
+    def _number(self, x: Value, type_: str) -> Value:
+        return x if x.type != "i1" else self.emit(f"uitofp i1 {x.name} to {type_}", type_)
+
+
+def _one_over(w: ScalarWriter, x: Value) -> Value:
+    return w.binary("fdiv", w.const(1.0, x.type), x)
+
+
+def _sign(w: ScalarWriter, x: Value) -> Value:
+    zero, one = w.const(0.0, x.type), w.const(1.0, x.type)
+    size = w.select(w.compare("oeq", x, zero), x, w.intrinsic("copysign", one, x))
+    return w.select(w.compare("uno", x, x), x, size)
+
+
+_FUNCTIONS: dict[str, Callable[..., Value]] = {
+    "neg": lambda w, x: w.negate(x),
+    "positive": lambda w, x: x,
+    "to_float": lambda w, x: x,
+    "conj": lambda w, x: x,
+    "real": lambda w, x: x,
+    "square": lambda w, x: w.binary("fmul", x, x),
+    "reciprocal": _one_over,
+    "rsqrt": lambda w, x: _one_over(w, w.intrinsic("sqrt", x)),
+    "sign": _sign,
+    "sgn": _sign,
+    "exp": lambda w, x: w.exp(x),
+    "log": lambda w, x: w.log(x),
+    "tanh": lambda w, x: w.tanh(x),
+    "sigmoid": lambda w, x: w.sigmoid(x),
+    "erf": lambda w, x: w.erf(x),
+    "maximum": lambda w, x, y: w.extremum(x, y, "ogt"),
+    "minimum": lambda w, x, y: w.extremum(x, y, "olt"),
+    "copysign": lambda w, x, y: w.intrinsic("copysign", x, y),
+    "isnan": lambda w, x: w.compare("uno", x, x),
+}

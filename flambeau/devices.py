@@ -1,0 +1,96 @@
+"""Devices, memory formats and layouts: plain names, no behaviour."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_PATTERN = re.compile(r"^([a-z]+)(?::(\d+))?$")
+TYPES = ("cpu", "meta", "cuda", "xla", "mps", "xpu")
+_AVAILABLE = ("cpu", "meta")
+
+
+class device:  # noqa: N801 - PyTorch's name
+    """Where a tensor lives: ``device("cpu")``, ``device("cuda:0")``, ``device("cuda", 0)``."""
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, type: str | device | int = "cpu", index: int | None = None) -> None:
+        if isinstance(type, device):
+            self.type, self.index = type.type, type.index
+            return
+        if isinstance(type, int):
+            type, index = "cuda", type
+        match = _PATTERN.match(type)
+        if match is None:
+            raise RuntimeError(f"Invalid device string: '{type}'")
+        if match[1] not in TYPES:
+            raise RuntimeError(
+                f"Expected one of {', '.join(TYPES)} device type at start of device string: "
+                f"{match[1]}"
+            )
+        if match[2] is not None and index is not None:
+            raise RuntimeError(
+                f"type (string) must not include an index because index was passed explicitly: "
+                f"{type}"
+            )
+        self.type = match[1]
+        self.index = int(match[2]) if match[2] is not None else index
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __repr__(self) -> str:
+        index = "" if self.index is None else f", index={self.index}"
+        return f"device(type='{self.type}'{index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (device, (str(self),))
+
+
+CPU, META = device("cpu"), device("meta")
+
+
+def resolve_device(value: Any) -> device:
+    """The device meant by `value` (None, str, int or device); RuntimeError if it is not here."""
+    found = CPU if value is None else value if isinstance(value, device) else device(value)
+    if found.type == "cpu":
+        return CPU
+    if found.type not in _AVAILABLE:
+        raise RuntimeError(
+            f"device '{found}' is not available: this build of flambeau has the devices "
+            f"{', '.join(_AVAILABLE)}"
+        )
+    return found
+
+
+class layout:  # noqa: N801 - PyTorch's name
+    """How a tensor's elements are laid out; only ``strided`` holds data so far."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+class memory_format(layout):  # noqa: N801 - PyTorch's name
+    """The order in which a tensor's dimensions follow each other in memory."""
+
+
+strided = layout("strided")
+sparse_coo = layout("sparse_coo")
+sparse_csr = layout("sparse_csr")
+contiguous_format = memory_format("contiguous_format")
+channels_last = memory_format("channels_last")
+channels_last_3d = memory_format("channels_last_3d")
+preserve_format = memory_format("preserve_format")

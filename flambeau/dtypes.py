@@ -1,0 +1,326 @@
+"""PyTorch's data types over NumPy's, and the rules by which they promote.
+
+A `dtype` is a singleton: compare with ``is``. ``numpy_dtype`` is what the CPU backend stores;
+bfloat16 and the float8 family come from ml_dtypes. complex32 has no NumPy counterpart: it can be
+named and promoted, but no tensor can hold it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+BOOL, INTEGRAL, FLOATING, COMPLEX = range(4)
+
+
+class dtype:  # noqa: N801 - PyTorch's name
+    """A tensor's element type.
+
+    Attributes used on hot paths: ``plain`` (a real number in which NumPy computes exactly as PyTorch
+    does, so that operators need no conversion), ``plain_float`` (float32 and float64) and
+    ``inexact`` (floating point or complex). ``scalars`` caches 0-d arrays of Python numbers.
+    """
+
+    __slots__ = (
+        "category",
+        "inexact",
+        "is_complex",
+        "is_floating_point",
+        "is_signed",
+        "itemsize",
+        "name",
+        "numpy_dtype",
+        "plain",
+        "plain_float",
+        "real",
+        "scalars",
+        "title",
+    )
+
+    def __init__(
+        self, name: str, numpy_dtype: Any, category: int, itemsize: int, title: str
+    ) -> None:
+        self.name = name
+        self.numpy_dtype = None if numpy_dtype is None else np.dtype(numpy_dtype)
+        self.category = category
+        self.itemsize = itemsize
+        self.title = title
+        self.is_floating_point = category == FLOATING
+        self.is_complex = category == COMPLEX
+        self.inexact = category >= FLOATING
+        self.is_signed = name not in ("bool", "float8_e8m0fnu") and not name.startswith("uint")
+        self.plain = name in _PLAIN
+        self.plain_float = name in ("float32", "float64")
+        self.scalars: dict[float, Any] = {}
+        self.real: dtype = self
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (named_dtype, (self.name,))
+
+    def to_real(self) -> dtype:
+        """The real type of the same precision."""
+        return self.real
+
+    def to_complex(self) -> dtype:
+        """The complex type of the same precision."""
+        return self if self.is_complex else _COMPLEX_OF.get(self, complex64)
+
+
+_PLAIN = frozenset("uint8 int8 int16 int32 int64 float32 float64 uint16 uint32 uint64".split())
+
+bool_ = dtype("bool", np.bool_, BOOL, 1, "Bool")
+uint8 = dtype("uint8", np.uint8, INTEGRAL, 1, "Byte")
+int8 = dtype("int8", np.int8, INTEGRAL, 1, "Char")
+int16 = dtype("int16", np.int16, INTEGRAL, 2, "Short")
+int32 = dtype("int32", np.int32, INTEGRAL, 4, "Int")
+int64 = dtype("int64", np.int64, INTEGRAL, 8, "Long")
+uint16 = dtype("uint16", np.uint16, INTEGRAL, 2, "UInt16")
+uint32 = dtype("uint32", np.uint32, INTEGRAL, 4, "UInt32")
+uint64 = dtype("uint64", np.uint64, INTEGRAL, 8, "UInt64")
+float16 = dtype("float16", np.float16, FLOATING, 2, "Half")
+bfloat16 = dtype("bfloat16", ml_dtypes.bfloat16, FLOATING, 2, "BFloat16")
+float32 = dtype("float32", np.float32, FLOATING, 4, "Float")
+float64 = dtype("float64", np.float64, FLOATING, 8, "Double")
+complex32 = dtype("complex32", None, COMPLEX, 4, "ComplexHalf")
+complex64 = dtype("complex64", np.complex64, COMPLEX, 8, "ComplexFloat")
+complex128 = dtype("complex128", np.complex128, COMPLEX, 16, "ComplexDouble")
+float8_e4m3fn = dtype("float8_e4m3fn", ml_dtypes.float8_e4m3fn, FLOATING, 1, "Float8_e4m3fn")
+float8_e5m2 = dtype("float8_e5m2", ml_dtypes.float8_e5m2, FLOATING, 1, "Float8_e5m2")
+float8_e4m3fnuz = dtype(
+    "float8_e4m3fnuz", ml_dtypes.float8_e4m3fnuz, FLOATING, 1, "Float8_e4m3fnuz"
+)
+float8_e5m2fnuz = dtype(
+    "float8_e5m2fnuz", ml_dtypes.float8_e5m2fnuz, FLOATING, 1, "Float8_e5m2fnuz"
+)
+float8_e8m0fnu = dtype("float8_e8m0fnu", ml_dtypes.float8_e8m0fnu, FLOATING, 1, "Float8_e8m0fnu")
+
+ALL: tuple[dtype, ...] = tuple(v for v in list(globals().values()) if isinstance(v, dtype))
+_BY_NAME = {t.name: t for t in ALL}
+_BY_NUMPY = {t.numpy_dtype: t for t in ALL if t.numpy_dtype is not None}
+_COMPLEX_OF = {float16: complex32, float32: complex64, float64: complex128}
+for _real, _complex in _COMPLEX_OF.items():
+    _complex.real = _real
+FLOAT8 = frozenset(t for t in ALL if t.name.startswith("float8"))
+_WIDE_UNSIGNED = frozenset((uint16, uint32, uint64))
+HALF = frozenset((float16, bfloat16))
+
+# PyTorch's other spellings.
+ALIASES: dict[str, dtype] = {
+    "bool": bool_,
+    "half": float16,
+    "float": float32,
+    "double": float64,
+    "short": int16,
+    "int": int32,
+    "long": int64,
+    "chalf": complex32,
+    "cfloat": complex64,
+    "cdouble": complex128,
+}
+
+_default: dtype = float32
+
+
+def named_dtype(name: str) -> dtype:
+    """The dtype called `name` (PyTorch's primary name); KeyError if there is none."""
+    return _BY_NAME[name]
+
+
+def from_numpy_dtype(numpy_dtype: Any) -> dtype:
+    """The dtype that stores as `numpy_dtype`; TypeError where PyTorch has none."""
+    found = _BY_NUMPY.get(numpy_dtype)
+    if found is None:
+        normal = np.dtype(numpy_dtype)
+        if not normal.isnative:
+            raise ValueError(
+                f"the array's byte order ({normal.str}) is not this machine's: convert it first, "
+                "for example with a.astype(a.dtype.newbyteorder('='))"
+            )
+        found = _BY_NUMPY.get(normal)
+    if found is None:
+        raise TypeError(
+            f"can't convert np.ndarray of type {np.dtype(numpy_dtype)}. The supported types are: "
+            "float64, float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, "
+            "uint32, uint16, uint8, and bool."
+        )
+    return found
+
+
+def get_default_dtype() -> dtype:
+    """The floating-point dtype of new tensors made from Python floats."""
+    return _default
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Set the default floating-point dtype; TypeError unless it is float16, bfloat16 or wider."""
+    global _default
+    if not isinstance(d, dtype) or not d.is_floating_point or d in FLOAT8:
+        raise TypeError(f"only floating-point types are supported as the default type, not {d}")
+    _default = d
+
+
+def default_complex_dtype() -> dtype:
+    """The complex dtype with the default dtype's precision."""
+    return complex128 if _default is float64 else complex64
+
+
+def is_dtype(x: object) -> bool:
+    """Whether `x` is a dtype."""
+    return isinstance(x, dtype)
+
+
+_FLOAT_WIDTH = {float16: 1, bfloat16: 1, float32: 2, float64: 3}
+_COMPLEX_FOR_WIDTH = {1: complex32, 2: complex64, 3: complex128}
+_SIGNED_FOR_SIZE = {1: int8, 2: int16, 4: int32, 8: int64}
+
+
+def _refuse(kind: str, a: dtype, b: dtype) -> RuntimeError:
+    return RuntimeError(
+        f"Promotion for {kind} is not supported, attempted to promote {a.title} and {b.title}"
+    )
+
+
+def _promote(a: dtype, b: dtype) -> dtype:
+    if a is b:
+        return a
+    if a in FLOAT8 or b in FLOAT8:
+        both = a in FLOAT8 and b in FLOAT8
+        raise _refuse("Float8 Types" if both else "Float8 types", a, b)
+    if (a in _WIDE_UNSIGNED or b in _WIDE_UNSIGNED) and not (
+        a.is_floating_point or b.is_floating_point
+    ):
+        raise _refuse("uint16, uint32, uint64 types", a, b)
+    if a.category < b.category:
+        a, b = b, a
+    if a.category == COMPLEX:
+        if b.category < FLOATING:
+            return a
+        if b is bfloat16:
+            return complex64 if a is complex32 else a
+        wide = max(_FLOAT_WIDTH[a.real], _FLOAT_WIDTH[b.real])
+        return _COMPLEX_FOR_WIDTH[wide]
+    if a.category > b.category:
+        return a
+    if a.category == FLOATING:
+        if _FLOAT_WIDTH[a] == _FLOAT_WIDTH[b]:
+            return float32  # float16 with bfloat16
+        return a if _FLOAT_WIDTH[a] > _FLOAT_WIDTH[b] else b
+    if a.is_signed == b.is_signed:
+        return a if a.itemsize > b.itemsize else b
+    signed, unsigned = (a, b) if a.is_signed else (b, a)
+    return signed if signed.itemsize > unsigned.itemsize else _SIGNED_FOR_SIZE[2]
+
+
+_PROMOTED: dict[tuple[dtype, dtype], dtype] = {}
+
+
+def promote_types(type1: dtype, type2: dtype) -> dtype:
+    """The smallest dtype that holds both kinds and sizes; RuntimeError where PyTorch refuses."""
+    found = _PROMOTED.get((type1, type2))
+    if found is None:
+        found = _PROMOTED[type1, type2] = _promote(type1, type2)
+    return found
+
+
+def can_cast(from_: dtype, to: dtype) -> bool:
+    """Whether PyTorch's casting rules let a result of `from_` be stored as `to`."""
+    if from_.category == COMPLEX and to.category != COMPLEX:
+        return False
+    if from_.category == FLOATING and to.category < FLOATING:
+        return False
+    return not (from_.category == INTEGRAL and to.category == BOOL)
+
+
+def scalar_dtype(value: Any) -> dtype:
+    """The dtype that stands for a Python or NumPy number in promotion."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool_
+    if isinstance(value, (int, np.integer)):
+        return int64
+    if isinstance(value, (float, np.floating)):
+        return _default
+    if isinstance(value, (complex, np.complexfloating)):
+        return default_complex_dtype()
+    raise TypeError(f"expected a number, got {type(value).__name__}")
+
+
+class Operand(NamedTuple):
+    """What promotion needs to know of an operand; rank is 0, 1 or 2: number, 0-d tensor, tensor."""
+
+    dtype: dtype
+    rank: int
+
+
+def result_dtype(operands: list[Operand]) -> dtype:
+    """PyTorch's result type: a number or 0-d tensor counts only when its category is higher."""
+    best: list[dtype | None] = [None, None, None]
+    for operand in operands:
+        held = best[operand.rank]
+        best[operand.rank] = operand.dtype if held is None else promote_types(held, operand.dtype)
+    number, zero, result = best
+    for lower in (zero, number):
+        if lower is None:
+            continue
+        if result is None:
+            result = lower
+        elif lower.category > result.category:
+            result = _lift(result, lower)
+    if result is None:
+        raise RuntimeError("result_type needs at least one operand")
+    return result
+
+
+def _lift(result: dtype, lower: dtype) -> dtype:
+    # A complex number lifts float64 to complex128; a float lifts an integer to its own type.
+    if lower.is_complex and result.is_floating_point:
+        return promote_types(result, complex32 if result is not bfloat16 else complex64)
+    return lower
+
+
+class finfo:  # noqa: N801 - PyTorch's name
+    """Limits of a floating-point dtype (of its real part, for a complex one)."""
+
+    def __init__(self, type: dtype | None = None) -> None:
+        self._dtype = t = (type or _default).to_real()
+        if not t.is_floating_point:
+            raise TypeError(
+                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
+                f"'torch.{t.name}'"
+            )
+        info = ml_dtypes.finfo(t.numpy_dtype)
+        self.bits = t.itemsize * 8
+        self.eps = float(info.eps)
+        self.max = float(info.max)
+        self.min = float(info.min)
+        self.tiny = self.smallest_normal = float(info.smallest_normal)
+        self.resolution = float(info.resolution)
+        self.dtype = t.name
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
+            f"eps={self.eps:g}, smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, "
+            f"dtype={self.dtype})"
+        )
+
+
+class iinfo:  # noqa: N801 - PyTorch's name
+    """Limits of an integer dtype."""
+
+    def __init__(self, type: dtype) -> None:
+        if type.category != INTEGRAL:
+            raise TypeError(
+                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle "
+                f"'torch.{type.name}'"
+            )
+        info = np.iinfo(type.numpy_dtype)
+        self.bits, self.max, self.min = type.itemsize * 8, int(info.max), int(info.min)
+        self.dtype = type.name
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"

@@ -1,0 +1,23 @@
+"""The few exceptions that are flambeau's own, and the sentences that several floors share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class OutOfMemoryError(RuntimeError):
+    """An allocation was refused by the system or by a memory limit."""
+
+
+class VersionError(RuntimeError):
+    """A tensor needed for backward was changed in place after it was saved."""
+
+
+def type_name(value: Any) -> str:
+    """How an error names the type of `value`: ``Tensor``, ``int``, ``NoneType``..."""
+    return type(value).__name__
+
+
+def describe(shape: Any) -> str:
+    """A shape as PyTorch prints it: ``[2, 3]``."""
+    return f"[{', '.join(str(n) for n in shape)}]"

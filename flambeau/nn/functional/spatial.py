@@ -1,0 +1,204 @@
+"""Rearranging images: sliding windows, pixel and channel shuffles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...dtypes import int64
+from ...tensor import functions as fl
+
+if TYPE_CHECKING:
+    from ...tensor import Tensor
+
+__all__ = [
+    "channel_shuffle",
+    "fold",
+    "native_channel_shuffle",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "unfold",
+]
+
+
+def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
+    """``input`` with ``pad`` elements before and after its last dimensions, the last one first.
+
+    ``mode`` is "constant" (with ``value``), "reflect", "replicate" or "circular". Negative
+    numbers crop, in constant mode.
+
+    >>> pad(fl.ones(2), (1, 2)).tolist()
+    [0.0, 1.0, 1.0, 0.0, 0.0]
+    """
+    if mode != "constant" and value is not None and value != 0:
+        raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
+    return fl.pad(input, pad, mode, value)
+
+
+# -- shuffles --------------------------------------------------------------------------------
+
+
+def _check_image(name: str, input: Tensor, least: int = 3) -> None:
+    if input.dim() < least:
+        raise RuntimeError(
+            f"{name} expects input to have at least {least} dimensions, but got input with "
+            f"{input.dim()} dimension(s)"
+        )
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """Channels become pixels: (*, C r^2, H, W) -> (*, C, H r, W r) (Shi et al., 2016).
+
+    Raises RuntimeError when the channels do not divide.
+    """
+    _check_image("pixel_shuffle", input)
+    r = upscale_factor
+    if r <= 0:
+        raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
+    *lead, channels, height, width = input.shape
+    if channels % (r * r):
+        raise RuntimeError(
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
+            f"of upscale_factor, but input.size(-3)={channels} is not divisible by {r * r}"
+        )
+    n = len(lead)
+    split = input.reshape([*lead, channels // (r * r), r, r, height, width])
+    order = [*range(n), n, n + 3, n + 1, n + 4, n + 2]
+    return split.permute(order).reshape([*lead, channels // (r * r), height * r, width * r])
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """Pixels become channels: (*, C, H r, W r) -> (*, C r^2, H, W); inverse of `pixel_shuffle`."""
+    _check_image("pixel_unshuffle", input)
+    r = downscale_factor
+    if r <= 0:
+        raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
+    *lead, channels, height, width = input.shape
+    for name, size, dim in (("height", height, -2), ("width", width, -1)):
+        if size % r:
+            raise RuntimeError(
+                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but "
+                f"input.size({dim})={size} is not divisible by {r}"
+            )
+    n = len(lead)
+    split = input.reshape([*lead, channels, height // r, r, width // r, r])
+    order = [*range(n), n, n + 2, n + 4, n + 1, n + 3]
+    return split.permute(order).reshape([*lead, channels * r * r, height // r, width // r])
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Interleaves the channels of ``groups`` groups of (N, C, ...) (Zhang et al., 2018)."""
+    if input.dim() < 3:
+        raise RuntimeError(
+            "channel_shuffle expects input with > 2 dims, but got input with sizes "
+            f"{list(input.shape)}"
+        )
+    if groups <= 0:
+        raise RuntimeError(
+            f"Number of groups to divide channels in must be positive. Value of groups:{groups}"
+        )
+    batch, channels, *space = input.shape
+    if channels % groups:
+        raise RuntimeError(
+            "Number of channels must be divisible by groups. Got "
+            f"{channels} channels and {groups} groups."
+        )
+    split = input.reshape([batch, groups, channels // groups, *space])
+    return split.transpose(1, 2).reshape(input.shape)
+
+
+native_channel_shuffle = channel_shuffle
+
+
+# -- sliding windows -------------------------------------------------------------------------
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    if len(value) == 1:
+        return value[0], value[0]
+    return value[0], value[1]
+
+
+def _blocks(size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> tuple[int, int]:
+    """Number of window positions down and across."""
+    return tuple(  # type: ignore[return-value]
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, d, p, s in zip(size, kernel, dilation, padding, stride, strict=True)
+    )
+
+
+def unfold(
+    input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
+    """Windows of an image as columns: (N, C, H, W) -> (N, C kh kw, L), L window positions.
+
+    Raises RuntimeError when no window fits.
+    """
+    kernel, spread, border, step = map(_pair, (kernel_size, dilation, padding, stride))
+    image = input if input.dim() == 4 else input.unsqueeze(0)
+    rows, columns = _blocks(image.shape[-2:], kernel, spread, border, step)
+    if rows < 1 or columns < 1:
+        raise RuntimeError(
+            f"Given input with spatial size {tuple(image.shape[-2:])}, kernel_size={kernel}, "
+            f"dilation={spread}, padding={border}, calculated shape of the array of sliding "
+            f"blocks as ({rows}, {columns}), but its components must be at least one."
+        )
+    if any(border):
+        image = fl.pad(image, (border[1], border[1], border[0], border[0]))
+    # (N, C, rows, columns, kh, kw)
+    windows = image.unfold(2, spread[0] * (kernel[0] - 1) + 1, step[0])
+    windows = windows.unfold(3, spread[1] * (kernel[1] - 1) + 1, step[1])
+    windows = windows[..., :: spread[0], :: spread[1]]
+    columned = windows.permute(0, 1, 4, 5, 2, 3).reshape(
+        image.size(0), image.size(1) * kernel[0] * kernel[1], rows * columns
+    )
+    return columned if input.dim() == 4 else columned.squeeze(0)
+
+
+def fold(
+    input: Tensor,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
+) -> Tensor:
+    """Adds window columns up into images: (N, C kh kw, L) -> (N, C, H, W); adjoint of `unfold`.
+
+    Raises RuntimeError for sizes that do not fit.
+    """
+    size = _pair(output_size)
+    kernel, spread, border, step = map(_pair, (kernel_size, dilation, padding, stride))
+    columns = input if input.dim() == 3 else input.unsqueeze(0)
+    per_channel = kernel[0] * kernel[1]
+    if columns.size(1) % per_channel:
+        raise RuntimeError(
+            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, "
+            f"but got input.size(1)={columns.size(1)} and kernel_size={kernel}."
+        )
+    down, across = _blocks(size, kernel, spread, border, step)
+    if columns.size(2) != down * across:
+        raise RuntimeError(
+            f"Given output_size={size}, kernel_size={kernel}, dilation={spread}, "
+            f"padding={border}, stride={step}, expected size of input's dimension 2 to match the "
+            f"calculated number of sliding blocks {down} * {across} = {down * across}, but got "
+            f"input.size(2)={columns.size(2)}."
+        )
+    batch, channels = columns.size(0), columns.size(1) // per_channel
+    height, width = size[0] + 2 * border[0], size[1] + 2 * border[1]
+
+    def places(axis: int, blocks: int) -> Tensor:  # (k, blocks): coordinate of each tap
+        taps = fl.arange(kernel[axis], dtype=int64, device=input.device) * spread[axis]
+        starts = fl.arange(blocks, dtype=int64, device=input.device) * step[axis]
+        return taps.unsqueeze(1) + starts
+
+    y, x = places(0, down), places(1, across)
+    # (kh, kw, down, across), in the order of the columns' elements
+    index = y[:, None, :, None] * width + x[None, :, None, :]
+    flat = columns.reshape(batch, channels, -1)
+    image = fl.zeros([batch, channels, height * width], dtype=input.dtype, device=input.device)
+    image = image.index_add(2, index.reshape(-1), flat).reshape(batch, channels, height, width)
+    image = image[..., border[0] : border[0] + size[0], border[1] : border[1] + size[1]]
+    return image if input.dim() == 3 else image.squeeze(0)

@@ -1,0 +1,480 @@
+"""Arithmetic: element-wise ops of two or three tensors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import dtypes
+from .promotion import is_number
+from .record import TO_FLOAT, Array, composite, pointwise
+
+_LOG2 = math.log(2.0)
+
+add = pointwise(
+    "add(input, other, *, alpha=1)",
+    lambda m, x, y, alpha: x + y * alpha,
+    partials=(lambda m: 1, lambda m, alpha: alpha),
+    numbers="both",
+    doc="input + alpha * other.",
+)
+sub = pointwise(
+    "sub(input, other, *, alpha=1)",
+    lambda m, x, y, alpha: x - y * alpha,
+    partials=(lambda m: 1, lambda m, alpha: -alpha),
+    aliases=("subtract",),
+    refuse="b",
+    numbers="both",
+    doc="input - alpha * other.",
+)
+rsub = pointwise(
+    "rsub(input, other, *, alpha=1)",
+    lambda m, x, y, alpha: y - x * alpha,
+    partials=(lambda m, alpha: -alpha, lambda m: 1),
+    inplace=False,
+    out=False,
+    refuse="b",
+    node="RsubBackward1",
+    doc="other - alpha * input.",
+)
+mul = pointwise(
+    "mul(input, other)",
+    lambda m, x, y: x * y,
+    partials=(lambda m, other: other, lambda m, input: input),
+    aliases=("multiply",),
+    numbers="both",
+    doc="input * other.",
+)
+true_divide = pointwise(
+    "true_divide(input, other)",
+    lambda m, x, y: x / y,
+    partials=(lambda m, other: 1 / other, lambda m, input, other: -input / (other * other)),
+    promote=TO_FLOAT,
+    node="DivBackward0",
+    numbers="both",
+    doc="input / other, always in floating point.",
+)
+rdivide = pointwise(
+    "rdivide(input, other)",
+    lambda m, x, y: y / x,
+    partials=(lambda m, input, other: -other / (input * input), lambda m, input: 1 / input),
+    promote=TO_FLOAT,
+    method=False,
+    inplace=False,
+    out=False,
+    node="DivBackward0",
+    doc="other / input.",
+)
+div_floor = pointwise(
+    "div_floor(input, other)",
+    lambda m, x, y: m.floor_divide(x, y),
+    partials=(lambda m: 0, lambda m: 0),
+    method=False,
+    inplace=False,
+    refuse="c",
+    node="DivBackward1",
+    numbers="both",
+    doc="input / other rounded down.",
+)
+div_trunc = pointwise(
+    "div_trunc(input, other)",
+    lambda m, x, y: m.trunc_divide(x, y),
+    partials=(lambda m: 0, lambda m: 0),
+    method=False,
+    inplace=False,
+    refuse="c",
+    node="DivBackward1",
+    numbers="both",
+    doc="input / other rounded towards zero.",
+)
+
+
+@composite(out=True, inplace=True, aliases=("divide",))
+def div(m: Any, input: Array, other: Any, *, rounding_mode: str | None = None) -> Array:
+    """input / other; `rounding_mode` "floor" or "trunc" rounds the quotient."""
+    if rounding_mode is None:
+        return m.true_divide(input, other)
+    if rounding_mode == "floor":
+        return m.div_floor(input, other)
+    if rounding_mode == "trunc":
+        return m.div_trunc(input, other)
+    raise RuntimeError(
+        "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+        f"'{rounding_mode}'"
+    )
+
+
+floor_divide = pointwise(
+    "floor_divide(input, other)",
+    lambda m, x, y: m.floor_divide(x, y),
+    refuse="c",
+    excuse="piecewise constant",
+    numbers="both",
+    doc="input / other rounded down.",
+)
+rfloor_divide = pointwise(
+    "rfloor_divide(input, other)",
+    lambda m, x, y: m.floor_divide(y, x),
+    method=False,
+    inplace=False,
+    out=False,
+    refuse="c",
+    excuse="piecewise constant",
+    doc="other / input rounded down.",
+)
+remainder = pointwise(
+    "remainder(input, other)",
+    lambda m, x, y: m.remainder(x, y),
+    partials=(lambda m: 1, lambda m, input, other: -m.floor(input / other)),
+    refuse="c",
+    numbers="one",
+    doc="What is left of input after division by other; it has the divisor's sign.",
+)
+rremainder = pointwise(
+    "rremainder(input, other)",
+    lambda m, x, y: m.remainder(y, x),
+    partials=(lambda m, input, other: -m.floor(other / input), lambda m: 1),
+    method=False,
+    inplace=False,
+    out=False,
+    refuse="c",
+    node="RemainderBackward1",
+    doc="What is left of other after division by input.",
+)
+fmod = pointwise(
+    "fmod(input, other)",
+    lambda m, x, y: m.fmod(x, y),
+    partials=(lambda m: 1, lambda m, input, other: -m.trunc(input / other)),
+    refuse="c",
+    doc="What is left of input after division by other; it has the dividend's sign.",
+)
+
+
+def _base_gradient(m: Any, g: Any, x: Any, y: Any) -> Any:
+    # At exponent 0 the derivative is 0 even where x ** -1 is infinite.
+    slope = m.where(m.eq(y, 0), 0, y * m.pow(x, y - 1))
+    return g * m.conj(slope)
+
+
+def _exponent_gradient(m: Any, g: Any, x: Any, y: Any, out: Any) -> Any:
+    flat = m.logical_and(m.eq(x, 0), m.ge(m.real(y), 0))
+    return g * m.where(flat, 0, m.conj(out * m.log(m.where(flat, 1, x))))
+
+
+pow = pointwise(  # noqa: A001
+    "pow(input, exponent)",
+    lambda m, x, y: m.pow(x, y),
+    grad={
+        "input": lambda m, g, input, exponent: _base_gradient(m, g, input, exponent),
+        "exponent": lambda m, g, input, exponent, out: _exponent_gradient(
+            m, g, input, exponent, out
+        ),
+    },
+    numbers="one",
+    doc="input to the power exponent; either may be a number.",
+)
+rpow = pointwise(
+    "rpow(input, other)",
+    lambda m, x, y: m.pow(y, x),
+    grad={
+        "input": lambda m, g, input, other, out: _exponent_gradient(m, g, other, input, out),
+        "other": lambda m, g, input, other: _base_gradient(m, g, other, input),
+    },
+    method=False,
+    inplace=False,
+    out=False,
+    node="PowBackward1",
+    doc="other to the power input.",
+)
+
+
+@composite(out=True, inplace=True)
+def float_power(m: Any, input: Array, exponent: Any) -> Array:
+    """input ** exponent in double precision (complex128 where one of them is complex)."""
+    if is_number(input) and is_number(exponent):
+        raise TypeError("float_power(): one of input and exponent must be a Tensor")
+    real = all(not _is_complex(m, x) for x in (input, exponent))
+    kind = dtypes.float64 if real else dtypes.complex128
+    return m.pow(
+        *(x if is_number(x) else m.cast(x, kind) for x in (input, exponent))
+    )
+
+
+def _is_complex(m: Any, x: Any) -> bool:
+    return isinstance(x, complex) if is_number(x) else m.dtype(x).is_complex
+
+
+addcmul = pointwise(
+    "addcmul(input, tensor1, tensor2, *, value=1)",
+    lambda m, x, a, b, value: x + a * b * value,
+    partials=(
+        lambda m: 1,
+        lambda m, tensor2, value: tensor2 * value,
+        lambda m, tensor1, value: tensor1 * value,
+    ),
+    doc="input + value * tensor1 * tensor2.",
+)
+addcdiv = pointwise(
+    "addcdiv(input, tensor1, tensor2, *, value=1)",
+    lambda m, x, a, b, value: x + a / b * value,
+    partials=(
+        lambda m: 1,
+        lambda m, tensor2, value: value / tensor2,
+        lambda m, tensor1, tensor2, value: -value * tensor1 / (tensor2 * tensor2),
+    ),
+    refuse="bi",
+    doc="input + value * tensor1 / tensor2, in floating point.",
+)
+lerp = pointwise(
+    "lerp(input, end, weight)",
+    lambda m, x, y, w: m.where(
+        m.abs(w) < 0.5, x + w * (y - x), y - (y - x) * (1 - w)
+    ),
+    partials=(
+        lambda m, weight: 1 - weight,
+        lambda m, weight: weight,
+        lambda m, input, end: end - input,
+    ),
+    refuse="bi",
+    doc="input + weight * (end - input); weight is a number or a tensor.",
+)
+maximum = pointwise(
+    "maximum(input, other)",
+    lambda m, x, y: m.maximum(x, y),
+    grad={
+        "input": lambda m, g, input, other: m.where(
+            m.eq(input, other), g * 0.5, m.where(input < other, 0, g)
+        ),
+        "other": lambda m, g, input, other: m.where(
+            m.eq(input, other), g * 0.5, m.where(input > other, 0, g)
+        ),
+    },
+    refuse="c",
+    doc="The larger of each pair; NaN if one is NaN.",
+)
+minimum = pointwise(
+    "minimum(input, other)",
+    lambda m, x, y: m.minimum(x, y),
+    grad={
+        "input": lambda m, g, input, other: m.where(
+            m.eq(input, other), g * 0.5, m.where(input > other, 0, g)
+        ),
+        "other": lambda m, g, input, other: m.where(
+            m.eq(input, other), g * 0.5, m.where(input < other, 0, g)
+        ),
+    },
+    refuse="c",
+    doc="The smaller of each pair; NaN if one is NaN.",
+)
+fmax = pointwise(
+    "fmax(input, other)",
+    lambda m, x, y: m.fmax(x, y),
+    grad={
+        "input": lambda m, g, input, other: m.where(
+            m.logical_or(input >= other, m.isnan(other)), g, 0
+        ),
+        "other": lambda m, g, input, other: m.where(
+            m.logical_or(input >= other, m.isnan(other)), 0, g
+        ),
+    },
+    refuse="c",
+    numbers="none",
+    doc="The larger of each pair; where one is NaN, the other.",
+)
+fmin = pointwise(
+    "fmin(input, other)",
+    lambda m, x, y: m.fmin(x, y),
+    grad={
+        "input": lambda m, g, input, other: m.where(
+            m.logical_or(input <= other, m.isnan(other)), g, 0
+        ),
+        "other": lambda m, g, input, other: m.where(
+            m.logical_or(input <= other, m.isnan(other)), 0, g
+        ),
+    },
+    refuse="c",
+    numbers="none",
+    doc="The smaller of each pair; where one is NaN, the other.",
+)
+clamp_min = pointwise(
+    "clamp_min(input, min)",
+    lambda m, x, low: m.maximum(x, low),
+    grad={
+        "input": lambda m, g, input, min: m.where(input >= min, g, 0),
+        "min": lambda m, g, input, min: m.where(input < min, g, 0),
+    },
+    refuse="c",
+    node="ClampMinBackward0",
+    doc="input, but at least min (a number or a tensor).",
+)
+clamp_max = pointwise(
+    "clamp_max(input, max)",
+    lambda m, x, high: m.minimum(x, high),
+    grad={
+        "input": lambda m, g, input, max: m.where(input <= max, g, 0),
+        "max": lambda m, g, input, max: m.where(input > max, g, 0),
+    },
+    refuse="c",
+    node="ClampMaxBackward0",
+    doc="input, but at most max (a number or a tensor).",
+)
+clamp_both = pointwise(
+    "clamp_both(input, min, max)",
+    lambda m, x, low, high: m.minimum(m.maximum(x, low), high),
+    grad={
+        "input": lambda m, g, input, min, max: m.where(
+            m.logical_and(input >= min, input <= max), g, 0
+        ),
+        "min": lambda m, g, input, min, max: m.where(
+            m.logical_and(input < min, min < max), g, 0
+        ),
+        "max": lambda m, g, input, min, max: m.where(
+            m.logical_or(input > max, max < min), g, 0
+        ),
+    },
+    method=False,
+    inplace=False,
+    refuse="c",
+    node="ClampBackward1",
+    doc="input, but at least min and then at most max.",
+)
+
+
+@composite(out=True, inplace=True, aliases=("clip",))
+def clamp(m: Any, input: Array, min: Any = None, max: Any = None) -> Array:  # noqa: A002
+    """input, but at least `min` and at most `max` (numbers or tensors; None: no bound)."""
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if max is None:
+        return m.clamp_min(input, min)
+    if min is None:
+        return m.clamp_max(input, max)
+    return m.clamp_both(input, min, max)
+
+
+hypot = pointwise(
+    "hypot(input, other)",
+    lambda m, x, y: m.hypot(x, y),
+    partials=(lambda m, input, out: input / out, lambda m, other, out: other / out),
+    refuse="bic",
+    numbers="none",
+    doc="The length sqrt(input^2 + other^2).",
+)
+atan2 = pointwise(
+    "atan2(input, other)",
+    lambda m, x, y: m.atan2(x, y),
+    partials=(
+        lambda m, input, other: other / (input * input + other * other),
+        lambda m, input, other: -input / (input * input + other * other),
+    ),
+    promote=TO_FLOAT,
+    refuse="c",
+    aliases=("arctan2",),
+    numbers="none",
+    doc="The angle of the point (other, input), in (-pi, pi].",
+)
+copysign = pointwise(
+    "copysign(input, other)",
+    lambda m, x, y: m.copysign(x, y),
+    partials=(
+        lambda m, input, out: m.where(m.eq(input, 0), 0, out / input),
+        lambda m: 0,
+    ),
+    promote=TO_FLOAT,
+    refuse="c",
+    doc="The size of input with the sign of other.",
+)
+nextafter = pointwise(
+    "nextafter(input, other)",
+    lambda m, x, y: m.nextafter(x, y),
+    refuse="bic",
+    partials=(lambda m: 1, lambda m: 0),
+    numbers="none",
+    doc="The next floating-point number after input in the direction of other.",
+)
+logaddexp = pointwise(
+    "logaddexp(input, other)",
+    lambda m, x, y: m.logaddexp(x, y),
+    partials=(
+        lambda m, input, other: 1 / (1 + m.exp(other - input)),
+        lambda m, input, other: 1 / (1 + m.exp(input - other)),
+    ),
+    inplace=False,
+    numbers="none",
+    doc="log(exp(input) + exp(other)), without overflow.",
+)
+logaddexp2 = pointwise(
+    "logaddexp2(input, other)",
+    lambda m, x, y: m.logaddexp2(x, y),
+    partials=(
+        lambda m, input, other: 1 / (1 + m.exp2(other - input)),
+        lambda m, input, other: 1 / (1 + m.exp2(input - other)),
+    ),
+    inplace=False,
+    refuse="c",
+    numbers="none",
+    doc="log2(2^input + 2^other), without overflow.",
+)
+xlogy = pointwise(
+    "xlogy(input, other)",
+    lambda m, x, y: m.xlogy(x, y),
+    partials=(
+        lambda m, input, other: m.where(
+            m.logical_and(m.eq(input, 0), other <= 0), 0, m.log(other)
+        ),
+        lambda m, input, other: input / other,
+    ),
+    promote=TO_FLOAT,
+    refuse="c",
+    numbers="one",
+    doc="input * log(other), zero where input is zero.",
+)
+xlog1py = pointwise(
+    "xlog1py(input, other)",
+    lambda m, x, y: m.xlog1py(x, y),
+    partials=(
+        lambda m, input, other: m.where(
+            m.logical_and(m.eq(input, 0), other <= -1), 0, m.log1p(other)
+        ),
+        lambda m, input, other: input / (other + 1),
+    ),
+    promote=TO_FLOAT,
+    refuse="c",
+    method=False,
+    inplace=False,
+    numbers="one",
+    doc="input * log1p(other), zero where input is zero.",
+)
+ldexp = pointwise(
+    "ldexp(input, other)",
+    lambda m, x, y: m.ldexp(x, y),
+    partials=(lambda m, other: m.exp2(other), lambda m, out: out * _LOG2),
+    promote=TO_FLOAT,
+    node="MulBackward0",
+    numbers="none",
+    doc="input * 2^other.",
+)
+heaviside = pointwise(
+    "heaviside(input, values)",
+    lambda m, x, v: m.heaviside(x, v),
+    refuse="c",
+    excuse="a step function",
+    numbers="none",
+    doc="The step function: 0 below zero, values at zero, 1 above.",
+)
+gcd = pointwise(
+    "gcd(input, other)",
+    lambda m, x, y: m.gcd(x, y),
+    refuse="bfc",
+    excuse="integers only",
+    numbers="none",
+    doc="The greatest common divisor of two integers.",
+)
+lcm = pointwise(
+    "lcm(input, other)",
+    lambda m, x, y: m.lcm(x, y),
+    refuse="bfc",
+    excuse="integers only",
+    numbers="none",
+    doc="The least common multiple of two integers.",
+)

@@ -1,0 +1,344 @@
+"""Extrema and order statistics: the largest, the smallest, the k-th, the most frequent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .promotion import title, widened
+from .record import Array, composite, reduction
+from .shapes import check_nonempty, restore_dims, wrap_dim, wrap_dims
+
+
+def _share_among_equals(m: Any, g: Any, x: Any, out: Any, dim: Any, keepdim: bool) -> Any:
+    whole = restore_dims(m, out, x.shape, dim, keepdim)
+    mask = m.logical_or(m.eq(x, whole), m.logical_and(m.isnan(x), m.isnan(whole)))
+    dims = wrap_dims(dim, x.ndim)
+    share = restore_dims(m, g, x.shape, dim, keepdim) / m.sum(mask, dims, True)
+    return m.where(mask, share, 0)
+
+
+def _to_chosen(m: Any, g: Any, index: Any, shape: Any, dim: int, keepdim: bool) -> Any:
+    """Put the gradient of a selection along `dim` back to the places that were chosen."""
+    if not shape:
+        return g
+    d = wrap_dim(dim, len(shape))
+    if not keepdim:
+        g, index = m.unsqueeze(g, d), m.unsqueeze(index, d)
+    return m.put_along(g, index, d, tuple(shape))
+
+
+def _refuse_complex(name: str, input: Array) -> None:
+    if input.dtype.kind == "c":
+        raise RuntimeError(f'"{name}" not implemented for \'{title(input)}\'')
+
+
+def _extreme(name: str, input: Array, dim: Any, keepdim: bool, pick: Any) -> Array:
+    _refuse_complex(name, input)
+    dims = wrap_dims(dim, input.ndim)
+    if dim is not None and dim not in ((), []):
+        for d in dims:
+            check_nonempty(name, input.shape, d)
+    elif not input.size:
+        raise RuntimeError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
+            "reduction dim with the 'dim' argument."
+        )
+    return np.asarray(pick.reduce(input, dims, keepdims=keepdim))
+
+
+@reduction(
+    out=True,
+    grad={
+        "input": lambda m, g, input, out, dim, keepdim: _share_among_equals(
+            m, g, input, out, dim, keepdim
+        )
+    },
+)
+def amax(input: Array, dim: Any = (), keepdim: bool = False) -> Array:
+    """The largest element over the dimensions `dim`; equal ones share the gradient."""
+    return _extreme("amax", input, dim, keepdim, np.maximum)
+
+
+@reduction(
+    out=True,
+    grad={
+        "input": lambda m, g, input, out, dim, keepdim: _share_among_equals(
+            m, g, input, out, dim, keepdim
+        )
+    },
+)
+def amin(input: Array, dim: Any = (), keepdim: bool = False) -> Array:
+    """The smallest element over the dimensions `dim`; equal ones share the gradient."""
+    return _extreme("amin", input, dim, keepdim, np.minimum)
+
+
+@reduction(
+    outputs=2,
+    fields=("min", "max"),
+    out=True,
+    grad={
+        "input": lambda m, g, input, out0, out1, dim, keepdim: (
+            _share_among_equals(m, g[0], input, out0, dim, keepdim)
+            + _share_among_equals(m, g[1], input, out1, dim, keepdim)
+        )
+    },
+)
+def aminmax(input: Array, *, dim: int | None = None, keepdim: bool = False) -> tuple[Array, Array]:
+    """The smallest and the largest element, of all or along one dimension."""
+    return (
+        _extreme("aminmax", input, dim, keepdim, np.minimum),
+        _extreme("aminmax", input, dim, keepdim, np.maximum),
+    )
+
+
+@reduction(
+    method=False,
+    node="MaxBackward1",
+    grad={"input": lambda m, g, input, out: _share_among_equals(m, g, input, out, None, False)},
+)
+def max_all(input: Array) -> Array:
+    """The largest element."""
+    return _extreme("max", input, None, False, np.maximum)
+
+
+@reduction(
+    method=False,
+    node="MinBackward1",
+    grad={"input": lambda m, g, input, out: _share_among_equals(m, g, input, out, None, False)},
+)
+def min_all(input: Array) -> Array:
+    """The smallest element."""
+    return _extreme("min", input, None, False, np.minimum)
+
+
+def _along(name: str, input: Array, dim: int, keepdim: bool, pick: Any) -> tuple[Array, Array]:
+    _refuse_complex(name, input)
+    d = check_nonempty(name, input.shape, dim)
+    if not input.ndim:
+        return input.copy(), np.asarray(0)
+    index = np.expand_dims(pick(widened(input), d), d)
+    values = np.take_along_axis(input, index, d)
+    return (values, index) if keepdim else (values.squeeze(d), index.squeeze(d))
+
+
+@reduction(
+    method=False,
+    outputs=2,
+    fields=("values", "indices"),
+    result="max",
+    node="MaxBackward0",
+    grad={
+        "input": lambda m, g, out1, input_shape, dim, keepdim: _to_chosen(
+            m, g[0], out1, input_shape, dim, keepdim
+        )
+    },
+)
+def max_dim(input: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+    """The largest elements along `dim` and where they are."""
+    return _along("max", input, dim, keepdim, np.argmax)
+
+
+@reduction(
+    method=False,
+    outputs=2,
+    fields=("values", "indices"),
+    result="min",
+    node="MinBackward0",
+    grad={
+        "input": lambda m, g, out1, input_shape, dim, keepdim: _to_chosen(
+            m, g[0], out1, input_shape, dim, keepdim
+        )
+    },
+)
+def min_dim(input: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+    """The smallest elements along `dim` and where they are."""
+    return _along("min", input, dim, keepdim, np.argmin)
+
+
+def _dispatch(m: Any, name: str, input: Any, dim: Any, keepdim: bool, other: Any) -> Any:
+    if other is not None or hasattr(dim, "dtype"):
+        return getattr(m, f"{name}imum")(input, dim if other is None else other)
+    if dim is None:
+        return getattr(m, f"{name}_all")(input)
+    return getattr(m, f"{name}_dim")(input, dim, keepdim)
+
+
+@composite(out=True)
+def max(  # noqa: A001
+    m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: Any = None
+) -> Any:
+    """The largest element; along `dim`: (values, indices); with a tensor: the larger of each pair."""
+    return _dispatch(m, "max", input, dim, keepdim, other)
+
+
+@composite(out=True)
+def min(  # noqa: A001
+    m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: Any = None
+) -> Any:
+    """The smallest element; along `dim`: (values, indices); with a tensor: the smaller of each pair."""
+    return _dispatch(m, "min", input, dim, keepdim, other)
+
+
+def _place(name: str, input: Array, dim: int | None, keepdim: bool, pick: Any) -> Array:
+    _refuse_complex(name, input)
+    if dim is not None:
+        check_nonempty(name, input.shape, dim)
+        if not input.ndim:
+            return np.asarray(0)
+        dim = wrap_dim(dim, input.ndim)
+    elif not input.size:
+        raise IndexError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
+            "reduction dim with the 'dim' argument."
+        )
+    return np.asarray(pick(widened(input), axis=dim, keepdims=keepdim), np.int64)
+
+
+@reduction(out=True, excuse="an integer")
+def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+    """Where the largest element is (the first of equal ones), along `dim` or in the whole."""
+    return _place("argmax", input, dim, keepdim, np.argmax)
+
+
+@reduction(out=True, excuse="an integer")
+def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+    """Where the smallest element is (the first of equal ones), along `dim` or in the whole."""
+    return _place("argmin", input, dim, keepdim, np.argmin)
+
+
+# ---------------------------------------------------------------- by rank
+def _take(x: Array, index: Array, d: int, keepdim: bool) -> tuple[Array, Array]:
+    values = np.take_along_axis(x, index, d)
+    return (values, index) if keepdim else (values.squeeze(d), index.squeeze(d))
+
+
+@reduction(
+    outputs=2,
+    fields=("values", "indices"),
+    out=True,
+    grad={
+        "input": lambda m, g, out1, input_shape, dim, keepdim: _to_chosen(
+            m, g[0], out1, input_shape, dim, keepdim
+        )
+    },
+)
+def kthvalue(input: Array, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Array, Array]:
+    """The k-th smallest elements along `dim` (counted from one) and where they are."""
+    d = wrap_dim(dim, input.ndim)
+    n = input.shape[d] if input.ndim else 1
+    if not 1 <= k <= n:
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
+    if not input.ndim:
+        return input.copy(), np.asarray(0)
+    order = np.argpartition(widened(input), k - 1, d)
+    return _take(input, np.take(order, [k - 1], d), d, keepdim)
+
+
+def _median_index(x: Array, d: int, ignore_nan: bool) -> Array:
+    x = widened(x)
+    order = np.argsort(x, d, kind="stable")
+    n = x.shape[d]
+    if x.dtype.kind != "f":
+        return np.take(order, [(n - 1) // 2], d)
+    known = np.count_nonzero(~np.isnan(x), axis=d, keepdims=True)
+    if ignore_nan:
+        return np.take_along_axis(order, np.maximum(known - 1, 0) // 2, d)
+    # NaN sorts last, so the first NaN is the element after all known ones.
+    rank = np.where(known < n, known, (n - 1) // 2)
+    return np.take_along_axis(order, rank, d)
+
+
+def _median_along(input: Array, dim: int, keepdim: bool, ignore_nan: bool) -> tuple[Array, Array]:
+    name = "nanmedian" if ignore_nan else "median"
+    _refuse_complex(name, input)
+    d = check_nonempty(name, input.shape, dim)
+    if not input.ndim:
+        return input.copy(), np.asarray(0)
+    return _take(input, _median_index(input, d, ignore_nan), d, keepdim)
+
+
+@reduction(
+    method=False,
+    outputs=2,
+    fields=("values", "indices"),
+    result="median",
+    node="MedianBackward1",
+    grad={
+        "input": lambda m, g, out1, input_shape, dim, keepdim: _to_chosen(
+            m, g[0], out1, input_shape, dim, keepdim
+        )
+    },
+)
+def median_dim(input: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+    """The lower median along `dim` and where it is."""
+    return _median_along(input, dim, keepdim, False)
+
+
+@reduction(
+    method=False,
+    outputs=2,
+    fields=("values", "indices"),
+    result="nanmedian",
+    node="NanmedianBackward1",
+    grad={
+        "input": lambda m, g, out1, input_shape, dim, keepdim: _to_chosen(
+            m, g[0], out1, input_shape, dim, keepdim
+        )
+    },
+)
+def nanmedian_dim(input: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+    """The lower median along `dim` of what is not NaN, and where it is."""
+    return _median_along(input, dim, keepdim, True)
+
+
+def _median(m: Any, input: Any, dim: int | None, keepdim: bool, along: Any) -> Any:
+    if dim is not None:
+        return along(input, dim, keepdim)
+    flat = m.reshape(input, (-1,))
+    if not flat.shape[0]:
+        return m.sum(flat) * float("nan")
+    return along(flat, 0)[0]
+
+
+@composite(out=True)
+def median(m: Any, input: Array, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower median; along `dim`: (values, indices)."""
+    return _median(m, input, dim, keepdim, m.median_dim)
+
+
+@composite(out=True)
+def nanmedian(m: Any, input: Array, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower median of what is not NaN; along `dim`: (values, indices)."""
+    return _median(m, input, dim, keepdim, m.nanmedian_dim)
+
+
+@reduction(
+    outputs=2,
+    fields=("values", "indices"),
+    out=True,
+    grad={
+        "input": lambda m, g, out1, input_shape, dim, keepdim: _to_chosen(
+            m, g[0], out1, input_shape, dim, keepdim
+        )
+    },
+)
+def mode(input: Array, dim: int = -1, keepdim: bool = False) -> tuple[Array, Array]:
+    """The most frequent elements along `dim` (the smallest of several) and where they are last."""
+    d = check_nonempty("mode", input.shape, dim)
+    if not input.ndim:
+        return input.copy(), np.asarray(0)
+    x = np.moveaxis(widened(input), d, -1)
+    order = np.argsort(x, -1, kind="stable")
+    ranked = np.take_along_axis(x, order, -1)
+    place = np.arange(x.shape[-1])
+    fresh = np.concatenate(
+        [np.ones((*x.shape[:-1], 1), bool), ranked[..., 1:] != ranked[..., :-1]], -1
+    )
+    start = np.maximum.accumulate(np.where(fresh, place, 0), -1)
+    run = place - start
+    # argmax finds the first longest run, which has the smallest value; it ends at its last element.
+    last = np.argmax(run, -1, keepdims=True)
+    index = np.moveaxis(np.take_along_axis(order, last, -1), -1, d)
+    return _take(input, index, d, keepdim)

@@ -1,0 +1,442 @@
+"""Indexing: gathering elements by index and putting them back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends.cpu.scatter import add_at, add_rows
+from .promotion import is_number, title
+from .record import Array, composite, structured
+from .shapes import at_dim, wrap_dim
+
+
+# ---------------------------------------------------------------- x[index] and its inverse
+def _raw(key: Any) -> tuple[Any, ...]:
+    """A key of arrays and slices from one that may hold tensors and None."""
+    items = key if isinstance(key, (tuple, list)) else (key,)
+    found = []
+    for item in items:
+        array = getattr(item, "_d", item)
+        if array is None:
+            array = slice(None)
+        elif not isinstance(array, (slice, type(Ellipsis))):
+            array = np.asarray(array)
+            if array.dtype == np.uint8:
+                array = array.astype(bool)
+        found.append(array)
+    return tuple(found)
+
+
+@structured(
+    method=False,
+    node="IndexBackward0",
+    grad={
+        "input": lambda m, g, key, input_shape: m.advanced_index_back(g, key, tuple(input_shape))
+    },
+)
+def advanced_index(input: Array, key: Any) -> Array:
+    """``input[key]`` where `key` holds slices and index arrays."""
+    return input[key]
+
+
+@structured(method=False, grad={"input": lambda m, g, key: m.advanced_index(g, key)})
+def advanced_index_back(input: Array, key: Any, shape: Any) -> Array:
+    """Zeros of `shape` with `input` added at ``[key]``: the derivative of `advanced_index`."""
+    out = np.zeros(shape, input.dtype)
+    _add_at_key(out, key, input)
+    return out
+
+
+def _add_at_key(out: Array, key: Any, values: Array) -> None:
+    arrays = [k for k in key if isinstance(k, np.ndarray)]
+    if all(k.dtype == bool for k in arrays):
+        out[key] += values
+    elif len(arrays) == 1 and key[0] is arrays[0] and arrays[0].dtype != bool:
+        rest = out[(0, *key[1:])].shape if len(out) else ()
+        index = arrays[0]
+        whole = all(isinstance(k, slice) and k == slice(None) for k in key[1:])
+        if whole:
+            rows = np.broadcast_to(values, (*index.shape, *rest)).reshape(index.size, *rest)
+            add_rows(out, _wrapped(index.reshape(-1), len(out)), rows)
+            return
+        _add_at_places(out, key, values)
+    else:
+        _add_at_places(out, key, values)
+
+
+def _wrapped(index: Array, n: int) -> Array:
+    return np.where(index < 0, index + n, index)
+
+
+def _add_at_places(out: Array, key: Any, values: Array) -> None:
+    places = np.arange(out.size).reshape(out.shape)[key]
+    flat = out.reshape(-1)
+    spread = np.broadcast_to(values, places.shape).reshape(-1)
+    add_at(flat, places.reshape(-1), spread)
+    if not out.flags.c_contiguous:
+        out[...] = flat.reshape(out.shape)
+
+
+@structured(
+    inplace=True,
+    node="IndexPutBackward0",
+    grad={
+        "input": lambda m, g, indices, accumulate: (
+            g if accumulate else m.emptied(g, _raw(indices))
+        ),
+        "values": lambda m, g, indices: m.advanced_index(g, _raw(indices)),
+    },
+)
+def index_put(input: Array, indices: Any, values: Array, accumulate: bool = False) -> Array:
+    """A copy of `input` with `values` at ``[indices]``, or added there."""
+    key = _raw(indices)
+    out = input.copy()
+    if accumulate:
+        _add_at_key(out, key, values.astype(input.dtype, copy=False))
+    else:
+        out[key] = values
+    return out
+
+
+@structured(method=False, grad={"input": lambda m, g, key: m.emptied(g, key)})
+def emptied(input: Array, key: Any) -> Array:
+    """A copy of `input` with zeros at ``[key]``."""
+    out = input.copy()
+    out[key] = 0
+    return out
+
+
+# ---------------------------------------------------------------- along a dimension
+def check_index(name: str, index: Array, n: int, d: int) -> None:
+    """Refuse indices that are no integers or lie outside [0, n)."""
+    if index.dtype.kind not in "iu" or index.dtype.itemsize < 4:
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {title(index)}")
+    if index.size and (index.min() < 0 or index.max() >= n):
+        bad = index[(index < 0) | (index >= n)].reshape(-1)[0]
+        raise IndexError(
+            f"{name}(): index {bad} is out of bounds for dimension {d} with size {n}"
+        )
+
+
+def _aligned(name: str, input: Array, dim: int, index: Array) -> tuple[Array, Array, int]:
+    """`input` cut to the size of `index` in all other dimensions; both with a dimension."""
+    d = wrap_dim(dim, input.ndim)
+    if max(input.ndim, 1) != max(index.ndim, 1):
+        raise RuntimeError(
+            f"Index tensor must have the same number of dimensions as input tensor ({name}: "
+            f"shapes {list(index.shape)} and {list(input.shape)})"
+        )
+    x = input if input.ndim else input.reshape(1)
+    i = index if index.ndim else index.reshape(1)
+    for axis, (n, k) in enumerate(zip(x.shape, i.shape, strict=True)):
+        if axis != d and k > n:
+            raise RuntimeError(
+                f"Size does not match at dimension {axis} expected index {list(index.shape)} to be "
+                f"no larger than self {list(input.shape)} apart from dimension {d}"
+            )
+    check_index(name, i, x.shape[d], d)
+    key = tuple(slice(None) if axis == d else slice(k) for axis, k in enumerate(i.shape))
+    return x[key], i, d
+
+
+@structured(
+    out=True,
+    grad={
+        "input": lambda m, g, dim, index, input_shape: m.gather_back(
+            g, dim, index, tuple(input_shape)
+        )
+    },
+)
+def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Array:
+    """The elements of `input` at `index` along `dim`; the result has the shape of `index`."""
+    if not index.size:
+        return np.empty(index.shape, input.dtype)
+    part, i, d = _aligned("gather", input, dim, index)
+    return np.take_along_axis(part, i, d).reshape(index.shape)
+
+
+@structured(method=False, grad={"input": lambda m, g, dim, index: m.gather(g, dim, index)})
+def gather_back(input: Array, dim: int, index: Array, shape: Any) -> Array:
+    """Zeros of `shape` with `input` added at `index` along `dim`: the derivative of `gather`."""
+    out = np.zeros(shape, input.dtype)
+    add_along(out, dim, index, input)
+    return out
+
+
+def places_along(shape: Any, dim: int, index: Array) -> Array:
+    """The flat numbers of the elements that `index` along `dim` points at, in a tensor of `shape`."""
+    places = np.zeros(index.shape, np.int64)
+    step = 1
+    for axis in range(len(shape) - 1, -1, -1):
+        here = index if axis == dim else np.arange(index.shape[axis])
+        if axis != dim:
+            here = here.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+        places += here * step
+        step *= shape[axis]
+    return places
+
+
+def add_along(out: Array, dim: int, index: Array, values: Array) -> None:
+    """Add `values` into the contiguous array `out` at `index` along `dim`."""
+    if not index.size:
+        return
+    if not out.ndim:
+        out += values.sum()
+        return
+    d = wrap_dim(dim, out.ndim)
+    index = index if index.ndim else index.reshape(1)
+    places = places_along(out.shape, d, index).reshape(-1)
+    add_at(out.reshape(-1), places, np.broadcast_to(values, index.shape).reshape(-1))
+
+
+@structured(
+    method=False,
+    grad={"input": lambda m, g, index, dim: m.gather(g, dim, index)},
+)
+def put_along(input: Array, index: Array, dim: int, shape: Any) -> Array:
+    """Zeros of `shape` with `input` at `index` along `dim`; no index may repeat."""
+    out = np.zeros(shape, input.dtype)
+    np.put_along_axis(out, index, input, dim)
+    return out
+
+
+@structured(
+    out=True,
+    grad={
+        "input": lambda m, g, dim, index, input_shape: m.index_select_back(
+            g, dim, index, tuple(input_shape)
+        )
+    },
+)
+def index_select(input: Array, dim: int, index: Array) -> Array:
+    """The rows of `input` along `dim` whose numbers are in the 1-d tensor `index`."""
+    d = wrap_dim(dim, input.ndim)
+    if index.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    check_index("index_select", index, input.shape[d] if input.ndim else 1, d)
+    if not input.ndim:
+        return input.copy()
+    return np.take(input, index.reshape(-1), d)
+
+
+@structured(
+    method=False,
+    grad={"input": lambda m, g, dim, index: m.index_select(g, dim, index)},
+)
+def index_select_back(input: Array, dim: int, index: Array, shape: Any) -> Array:
+    """Zeros of `shape` with rows added at `index`: the derivative of `index_select`."""
+    if not shape:
+        return input.reshape(-1).sum(keepdims=True).reshape(())
+    out = np.zeros(shape, input.dtype)
+    add_rows_along(out, wrap_dim(dim, len(shape)), index.reshape(-1), input)
+    return out
+
+
+def add_rows_along(out: Array, d: int, index: Array, rows: Array) -> None:
+    """Add `rows` into `out` at `index` along dimension `d`, in place."""
+    target = np.moveaxis(out, d, 0)
+    add_rows(target, index, np.moveaxis(rows, d, 0))
+
+
+@structured(
+    grad={"input": lambda m, g, index, input_shape: m.take_back(g, index, tuple(input_shape))},
+    out=True,
+)
+def take(input: Array, index: Array) -> Array:
+    """The elements of `input`, seen as flat, at `index`; negative ones count from the end."""
+    if index.dtype != np.int64:
+        raise RuntimeError(f"take(): Expected a long tensor for index, but got {title(index)}")
+    if index.size and not input.size:
+        raise IndexError("take(): tried to take from an empty tensor")
+    return np.asarray(input.reshape(-1)[index])
+
+
+@structured(method=False, grad={"input": lambda m, g, index: m.take(g, index)})
+def take_back(input: Array, index: Array, shape: Any) -> Array:
+    """Zeros of `shape` with `input` added at flat places: the derivative of `take`."""
+    out = np.zeros(shape, input.dtype)
+    add_at(out.reshape(-1), _wrapped(index.reshape(-1), out.size), input.reshape(-1))
+    return out
+
+
+@composite(out=True)
+def take_along_dim(m: Any, input: Array, indices: Array, dim: int | None = None) -> Array:
+    """The elements at `indices` along `dim` (or of the flat tensor); other sizes broadcast."""
+    if str(m.dtype(indices)) not in ("torch.int64",):
+        raise RuntimeError(
+            f"torch.take_along_dim(): dtype of indices should be Long but got {m.dtype(indices)}"
+        )
+    if dim is None:
+        input, indices, dim = m.reshape(input, (-1,)), m.reshape(indices, (-1,)), 0
+    if input.ndim != indices.ndim:
+        raise RuntimeError(
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, "
+            f"but got {input.ndim} dimensions for input, and {indices.ndim} dimensions for indices"
+        )
+    d = wrap_dim(dim, input.ndim)
+    indices = m.where(indices < 0, indices + input.shape[d], indices)
+    shapes = [list(input.shape), list(indices.shape)]
+    for s in shapes:
+        s[d] = 1
+    common = np.broadcast_shapes(*map(tuple, shapes))
+    wide = [(*common[:d], t.shape[d], *common[d + 1 :]) for t in (input, indices)]
+    return m.gather(m.expand(input, wide[0]), d, m.expand(indices, wide[1]))
+
+
+# ---------------------------------------------------------------- writing rows
+def _check_rows(name: str, input: Array, dim: int, index: Array) -> int:
+    d = wrap_dim(dim, input.ndim)
+    if index.ndim > 1:
+        raise IndexError(f"{name}(): Index should have dimension 1 or 0 (got {index.ndim})")
+    check_index(name, index, input.shape[d] if input.ndim else 1, d)
+    return d
+
+
+def _check_source(name: str, input: Array, d: int, index: Array, source: Array) -> None:
+    if input.dtype != source.dtype:
+        raise RuntimeError(
+            f"{name}(): self and source expected to have the same dtype, but got (self) "
+            f"{title(input)} and (source) {title(source)}"
+        )
+    if input.ndim and source.ndim:
+        expected = (*input.shape[:d], index.size, *input.shape[d + 1 :])
+        if source.shape != expected:
+            raise RuntimeError(
+                f"{name}(): expected source of shape {list(expected)} for self of shape "
+                f"{list(input.shape)} along dimension {d}, but got {list(source.shape)}"
+            )
+
+
+@structured(
+    inplace=True,
+    out=True,
+    grad={
+        "input": lambda m, g: g,
+        "source": lambda m, g, dim, index, alpha, source_shape: m.mul(
+            m.reshape(m.index_select(g, dim, index), tuple(source_shape)), alpha
+        ),
+    },
+)
+def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Any = 1) -> Array:
+    """`input` with ``alpha * source`` added to the rows along `dim` that `index` names."""
+    d = _check_rows("index_add", input, dim, index)
+    _check_source("index_add", input, d, index, source)
+    out = input.copy(order="C")
+    rows = source if alpha == 1 else (source * source.dtype.type(alpha)).astype(source.dtype)
+    if not out.ndim or not source.ndim:
+        out = out.reshape(max(out.size, 1)) if not out.ndim else out
+        add_rows(out, index.reshape(-1), rows.reshape(-1))
+        return out.reshape(input.shape)
+    add_rows_along(out, d, index.reshape(-1), rows)
+    return out
+
+
+@structured(
+    inplace=True,
+    out=True,
+    grad={
+        "input": lambda m, g, dim, index: m.index_fill_number(g, dim, index, 0),
+        "source": lambda m, g, dim, index, source_shape: m.reshape(
+            m.index_select(g, dim, index), tuple(source_shape)
+        ),
+    },
+)
+def index_copy(input: Array, dim: int, index: Array, source: Array) -> Array:
+    """`input` with the rows along `dim` that `index` names replaced by those of `source`."""
+    d = _check_rows("index_copy", input, dim, index)
+    _check_source("index_copy", input, d, index, source)
+    out = input.copy()
+    if not out.ndim:
+        return source.reshape(()).copy()
+    out[at_dim(d, index.reshape(-1))] = source
+    return out
+
+
+@structured(
+    method=False,
+    node="IndexFillBackward0",
+    grad={"input": lambda m, g, dim, index: m.index_fill_number(g, dim, index, 0)},
+)
+def index_fill_number(input: Array, dim: int, index: Array, value: Any) -> Array:
+    """`input` with the rows along `dim` that `index` names set to a number."""
+    d = wrap_dim(dim, input.ndim)
+    n = input.shape[d] if input.ndim else 1
+    wrapped = _wrapped(index, n)
+    check_index("index_fill", wrapped, n, d)
+    if not input.ndim:
+        return np.full((), value).astype(input.dtype)
+    out = input.copy()
+    out[at_dim(d, wrapped.reshape(-1))] = np.asarray(value).astype(input.dtype)
+    return out
+
+
+@structured(
+    method=False,
+    node="IndexFillBackward1",
+    grad={
+        "input": lambda m, g, dim, index: m.index_fill_number(g, dim, index, 0),
+        # A row that is named twice counts once.
+        "value": lambda m, g, dim, index: m.sum(g - m.index_fill_number(g, dim, index, 0)),
+    },
+)
+def index_fill_tensor(input: Array, dim: int, index: Array, value: Array) -> Array:
+    """`input` with the rows along `dim` that `index` names set to a 0-d tensor."""
+    if value.ndim:
+        raise RuntimeError(
+            "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value.ndim} dimension(s)."
+        )
+    return index_fill_number.forward(input, dim, index, value)
+
+
+@composite(inplace=True, out=True)
+def index_fill(m: Any, input: Array, dim: int, index: Array, value: Any) -> Array:
+    """`input` with the rows along `dim` that `index` names set to `value`."""
+    if is_number(value):
+        return m.index_fill_number(input, dim, index, value)
+    return m.index_fill_tensor(input, dim, index, value)
+
+
+@structured(
+    inplace=True,
+    grad={
+        "input": lambda m, g, index, accumulate: g if accumulate else m.put_zeros(g, index),
+        "source": lambda m, g, index, source_shape: m.reshape(
+            m.take(g, index), tuple(source_shape)
+        ),
+    },
+)
+def put(input: Array, index: Array, source: Array, accumulate: bool = False) -> Array:
+    """`input`, seen as flat, with `source` at `index`, or added there."""
+    if index.dtype != np.int64:
+        raise RuntimeError(f"put_(): Expected a long tensor for index, but got {title(index)}")
+    if index.size != source.size:
+        raise RuntimeError(
+            "put_(): Expected source and index to have the same number of elements, but got source "
+            f"with {source.size} elements and index with {index.size}"
+        )
+    if input.dtype != source.dtype:
+        raise RuntimeError(
+            f"put_(): self and source expected to have the same dtype, but got self.dtype = "
+            f"{title(input)} and source.dtype = {title(source)}"
+        )
+    out = input.copy(order="C")
+    flat = out.reshape(-1)
+    if index.size and not out.size:
+        raise IndexError("put_(): Expected a non-empty self tensor")
+    if accumulate:
+        check = flat[index.reshape(-1)]  # NumPy's bounds check
+        add_at(flat, _wrapped(index.reshape(-1), flat.size), source.reshape(-1)[: check.size])
+    else:
+        flat[index.reshape(-1)] = source.reshape(-1)
+    return out
+
+
+@structured(method=False, grad={"input": lambda m, g, index: m.put_zeros(g, index)})
+def put_zeros(input: Array, index: Array) -> Array:
+    """`input`, seen as flat, with zeros at `index`."""
+    out = input.copy(order="C")
+    out.reshape(-1)[index.reshape(-1)] = 0
+    return out

@@ -1,0 +1,165 @@
+"""Resampling of images and signals: larger, smaller, or along a grid."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..backends.cpu import interpolation as kernels
+from .promotion import title, widened
+from .record import Array, composite, structured
+
+_MODES = {
+    "nearest": (3, 4, 5),
+    "nearest-exact": (3, 4, 5),
+    "linear": (3,),
+    "bilinear": (4,),
+    "bicubic": (4,),
+    "trilinear": (5,),
+    "area": (3, 4, 5),
+}
+
+
+@structured(method=False, grad={"input": lambda m, g, maps: m.resample_back(g, maps)})
+def resample(input: Array, maps: Any) -> Array:
+    """Weighted sums of neighbours along some axes, as the maps say."""
+    if input.dtype.name == "uint8":
+        return np.clip(np.rint(kernels.resample(input.astype(np.float32), maps)), 0, 255).astype(
+            np.uint8
+        ) if any(a.weights is not None for a in maps) else kernels.resample(input, maps)
+    if input.dtype.kind not in "fV":
+        raise RuntimeError(f"\"upsample\" not implemented for '{title(input)}'")
+    return kernels.resample(widened(input), maps).astype(input.dtype, copy=False)
+
+
+@structured(method=False, grad={"input": lambda m, g, maps: m.resample(g, maps)})
+def resample_back(input: Array, maps: Any) -> Array:
+    """The adjoint of `resample`."""
+    return kernels.resample_back(widened(input), maps).astype(input.dtype, copy=False)
+
+
+def _sizes(
+    input: Any, size: Any, scale_factor: Any, recompute: bool | None
+) -> tuple[list[int], list[float | None]]:
+    """The output's sizes, and the scales to compute positions with (None: the sizes' ratio)."""
+    rank = input.ndim - 2
+    space = [int(n) for n in input.shape[2:]]
+    if size is not None and scale_factor is not None:
+        raise ValueError("only one of size or scale_factor should be defined")
+    if size is not None:
+        sizes = list(size) if isinstance(size, (tuple, list)) else [size] * rank
+        if len(sizes) != rank:
+            raise ValueError(
+                "Input and output must have the same number of spatial dimensions, but got input "
+                f"with spatial dimensions of {space} and output size of {size}. Please provide input"
+                " tensor in (N, C, d1, d2, ...,dK) format and output size in (o1, o2, ...,oK) format."
+            )
+        return [int(n) for n in sizes], [None] * rank
+    if scale_factor is None:
+        raise ValueError("either size or scale_factor should be defined")
+    scales = list(scale_factor) if isinstance(scale_factor, (tuple, list)) else [scale_factor] * rank
+    if len(scales) != rank:
+        raise ValueError(
+            "Input and scale_factor must have the same number of spatial dimensions, but got input "
+            f"with spatial dimensions of {space} and scale_factor of shape {scale_factor}."
+        )
+    sizes = [math.floor(n * float(s)) for n, s in zip(space, scales, strict=True)]
+    kept = [None] * rank if recompute else [float(s) for s in scales]
+    return sizes, kept
+
+
+def _check_mode(input: Any, mode: str, align_corners: bool | None, antialias: bool) -> None:
+    if mode not in _MODES:
+        raise NotImplementedError(f"interpolate: mode {mode!r} is none of {', '.join(_MODES)}")
+    if mode in ("nearest", "area", "nearest-exact") and align_corners is not None:
+        raise ValueError(
+            "align_corners option can only be set with the interpolating modes: linear | bilinear "
+            "| bicubic | trilinear"
+        )
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
+            "tensor as input"
+        )
+    if input.ndim not in _MODES[mode]:
+        raise NotImplementedError(
+            f"Got {input.ndim}D input, but {mode} mode needs {' or '.join(map(str, _MODES[mode]))}D "
+            "input"
+        )
+
+
+def _axis_map(
+    mode: str, antialias: bool, align: bool, axis: int, size: int, count: int, scale: float | None
+) -> kernels.AxisMap:
+    if antialias:
+        return kernels.antialiased(axis, size, count, scale, align, mode == "bicubic")
+    if mode in ("nearest", "nearest-exact"):
+        return kernels.nearest(axis, size, count, scale, mode == "nearest-exact")
+    if mode == "bicubic":
+        return kernels.cubic(axis, size, count, scale, align)
+    return kernels.linear(axis, size, count, scale, align)
+
+
+@composite(method=False)
+def interpolate(
+    m: Any,
+    input: Array,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Array:
+    """(N, C, d1, ...) resampled to `size`, or to `scale_factor` times its size.
+
+    ``mode`` is "nearest", "nearest-exact", "linear" (3-d), "bilinear" or "bicubic" (4-d), "trilinear"
+    (5-d) or "area". With `align_corners` the outer samples of both lie on each other; `antialias`
+    averages over all inputs that an output covers.
+    """
+    _check_mode(input, mode, align_corners, antialias)
+    if recompute_scale_factor and size is not None:
+        raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
+    sizes, scales = _sizes(input, size, scale_factor, recompute_scale_factor)
+    rank = input.ndim - 2
+    if any(n < 1 for n in sizes) or any(n < 1 for n in input.shape[1:]):
+        raise RuntimeError(
+            f"Input and output sizes should be greater than 0, but got input "
+            f"{list(input.shape)} and output {sizes} (interpolate)"
+        )
+    if mode == "area":
+        pool = (m.adaptive_avg_pool1d, m.adaptive_avg_pool2d, m.adaptive_avg_pool3d)[rank - 1]
+        return pool(input, sizes)
+    align = bool(align_corners)
+    maps = [
+        _axis_map(mode, antialias, align, axis, input.shape[axis], count, scale)
+        for axis, count, scale in zip(range(-rank, 0), sizes, scales, strict=True)
+    ]
+    return m.resample(input, maps)
+
+
+@composite(method=False)
+def upsample(
+    m: Any,
+    input: Array,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Array:
+    """`interpolate`, by its old name."""
+    return m.interpolate(input, size, scale_factor, mode, align_corners)
+
+
+@composite(method=False)
+def upsample_nearest(m: Any, input: Array, size: Any = None, scale_factor: Any = None) -> Array:
+    """`interpolate` with the nearest neighbour."""
+    return m.interpolate(input, size, scale_factor, "nearest")
+
+
+@composite(method=False)
+def upsample_bilinear(m: Any, input: Array, size: Any = None, scale_factor: Any = None) -> Array:
+    """`interpolate` between four neighbours, with aligned corners."""
+    return m.interpolate(input, size, scale_factor, "bilinear", True)

@@ -1,0 +1,406 @@
+"""Losses, the primitives: squared error, likelihood of classes, cross-entropy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..backends.cpu import loss as kernels
+from .promotion import title, widened
+from .record import Array, composite, pointwise, structured
+
+_REDUCTIONS = ("none", "mean", "sum")
+
+
+def reduction_word(reduction: Any) -> str:
+    """The word for a reduction given by a word or by PyTorch's number; ValueError for others."""
+    if isinstance(reduction, int) and 0 <= reduction < 3:
+        return _REDUCTIONS[reduction]
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    return reduction
+
+
+# ---------------------------------------------------------------- element-wise losses
+def _mse_scale(input: Any, target: Any, reduction: Any) -> float:
+    if reduction_word(reduction) != "mean":
+        return 2.0
+    shape = np.broadcast_shapes(tuple(input.shape), tuple(target.shape))
+    return 2.0 / max(math.prod(shape), 1)
+
+
+@structured(
+    method=False,
+    grad={
+        "input": lambda m, g, input, target, reduction: (input - target)
+        * (g * _mse_scale(input, target, reduction)),
+        "target": lambda m, g, input, target, reduction: (target - input)
+        * (g * _mse_scale(input, target, reduction)),
+    },
+)
+def mse_loss(input: Array, target: Array, reduction: Any = "mean") -> Array:
+    """The squared error ``(input - target) ** 2``, its mean or its sum; the two broadcast.
+
+    >>> fl.mse_loss(fl.tensor([1.0, 2.0]), fl.tensor([1.0, 4.0])).item()
+    2.0
+    """
+    word = reduction_word(reduction)
+    if input.dtype.kind not in "fVc":
+        raise RuntimeError(f"\"mse_cpu\" not implemented for '{title(input)}'")
+    difference = np.subtract(widened(input), widened(target))
+    kind = np.result_type(input, target)
+    if word == "none":
+        return np.asarray(difference * difference).astype(kind, copy=False)
+    flat = np.asarray(difference).reshape(-1)
+    total = np.asarray(np.square(flat).sum())
+    if word == "mean":
+        with np.errstate(invalid="ignore"):
+            total = np.asarray(total / total.dtype.type(flat.size))
+    return total.astype(kind, copy=False)
+
+
+binary_cross_entropy_terms = pointwise(
+    "binary_cross_entropy_terms(input, target)",
+    lambda m, x, y: (y - 1) * m.maximum(m.log1p(-x), -100) - y * m.maximum(m.log(x), -100),
+    grad={
+        "input": lambda m, g, input, target: g
+        * (input - target)
+        / m.maximum((1 - input) * input, 1e-12),
+        "target": lambda m, g, input: g * (m.log1p(-input) - m.log(input)),
+    },
+    inplace=False,
+    out=False,
+    method=False,
+    doc="-(y log x + (1 - y) log(1 - x)) with logarithms kept above -100.",
+)
+logistic_loss_terms = pointwise(
+    "logistic_loss_terms(input, target)",
+    lambda m, x, y: m.maximum(x, 0) - x * y + m.log1p(m.exp(-m.abs(x))),
+    partials=(lambda m, input, target: m.sigmoid(input) - target, lambda m, input: -input),
+    inplace=False,
+    out=False,
+    method=False,
+    doc="The cross-entropy of y with sigmoid(x), without overflow.",
+)
+
+
+def _reduced(m: Any, loss: Any, reduction: Any) -> Any:
+    word = reduction_word(reduction)
+    if word == "none":
+        return loss
+    return m.mean(loss) if word == "mean" else m.sum(loss)
+
+
+@composite(method=False)
+def binary_cross_entropy(
+    m: Any, input: Array, target: Array, weight: Array | None = None, reduction: Any = "mean"
+) -> Array:
+    """``-(y log x + (1 - y) log(1 - x))`` of probabilities x in [0, 1], logs kept above -100.
+
+    RuntimeError for an input outside [0, 1] or other dtypes than floating point.
+    """
+    if not m.dtype(input).is_floating_point:
+        raise RuntimeError(f"\"binary_cross_entropy\" not implemented for '{m.dtype(input).title}'")
+    if m.dtype(target) is not m.dtype(input):
+        raise RuntimeError(
+            f"Found dtype {m.dtype(target).title} but expected {m.dtype(input).title} "
+            "(binary_cross_entropy)"
+        )
+    plain = m.constant(input)
+    if math.prod(input.shape) and not bool(m.all((plain >= 0) & (plain <= 1))):
+        raise RuntimeError("all elements of input should be between 0 and 1")
+    loss = m.binary_cross_entropy_terms(input, target)
+    return _reduced(m, loss if weight is None else loss * weight, reduction)
+
+
+@composite(method=False)
+def binary_cross_entropy_with_logits(
+    m: Any,
+    input: Array,
+    target: Array,
+    weight: Array | None = None,
+    pos_weight: Array | None = None,
+    reduction: Any = "mean",
+) -> Array:
+    """`binary_cross_entropy` of ``sigmoid(input)``, computed without overflow.
+
+    ``pos_weight`` multiplies the part of the positive targets; it broadcasts against the input.
+    """
+    if pos_weight is None:
+        loss = m.logistic_loss_terms(input, target)
+    else:
+        factor = (pos_weight - 1) * target + 1
+        loss = (1 - target) * input - m.logsigmoid(input) * factor
+    return _reduced(m, loss if weight is None else loss * weight, reduction)
+
+
+# ---------------------------------------------------------------- likelihood of classes
+def _as_samples(name: str, input: Any, target: Any, weight: Any) -> tuple[int, int, int]:
+    """The input's shape as (N, C, B); errors for shapes that do not fit."""
+    shape = tuple(input.shape)
+    if not shape:
+        raise RuntimeError(f"{name}: Expected 1 or more dimensions, got a 0-D input")
+    classes = shape[0] if len(shape) == 1 else shape[1]
+    expected = () if len(shape) == 1 else (shape[0], *shape[2:])
+    if tuple(target.shape) != expected:
+        if len(shape) > 1 and target.ndim and target.shape[0] != shape[0]:
+            raise ValueError(
+                f"Expected input batch_size ({shape[0]}) to match target batch_size "
+                f"({target.shape[0]}). ({name}: input {list(shape)}, target {list(target.shape)})"
+            )
+        raise RuntimeError(
+            f"{name}: Expected target size {list(expected)}, got {list(target.shape)} for an input "
+            f"of size {list(shape)}"
+        )
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise RuntimeError(
+            f"weight tensor should be defined either for all {classes} classes or no classes but "
+            f"got weight tensor of shape: {list(weight.shape)} ({name})"
+        )
+    if target.dtype.kind not in "iu" or target.dtype.itemsize not in (1, 8):
+        raise RuntimeError(f"expected scalar type Long but found {title(target)} ({name})")
+    if len(shape) == 1:
+        return 1, classes, 1
+    return shape[0], classes, math.prod(shape[2:])
+
+
+def _prepared(name: str, input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, ...]:
+    """Scores (N, C, B), targets (N, B), weight."""
+    n, classes, rest = _as_samples(name, input, target, weight)
+    scores = widened(input).reshape(n, classes, rest)
+    wide = None if weight is None else widened(weight)
+    chosen = target.reshape(n, rest).astype(np.int64, copy=False)
+    return scores, kernels.prepare(chosen, wide, ignore_index, classes, scores.dtype), wide
+
+
+def _reduce(loss: Any, factors: Any, word: str, shape: Any, kind: Any) -> tuple[Any, Any]:
+    """The reduced loss and what it was divided by."""
+    if word == "none":
+        return loss.reshape(shape).astype(kind, copy=False), None
+    total = np.asarray(loss.sum())
+    if word == "sum":
+        return total.astype(kind, copy=False), None
+    divisor = loss.dtype.type(loss.size) if factors is None else factors.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total / divisor).astype(kind, copy=False), np.asarray(divisor)
+
+
+def _shares(g: Any, divisor: Any, shape: tuple[int, int]) -> Any:
+    """The gradient of each unreduced loss."""
+    wide = widened(g)
+    if divisor is not None:
+        wide = wide / widened(divisor)
+    return wide.reshape(shape) if g.ndim else np.broadcast_to(wide, shape)
+
+
+@structured(
+    method=False,
+    extras=("divisor",),
+    grad={
+        "input": lambda m, g, target, weight, ignore_index, divisor, input_shape: m.nll_loss_back(
+            g, target, weight, divisor, ignore_index, tuple(input_shape)
+        )
+    },
+)
+def nll_loss(
+    input: Array,
+    target: Array,
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    reduction: Any = "mean",
+) -> Array:
+    """Negative log-likelihood ``-weight[y] * input[n, y]`` of the target classes.
+
+    Log-probabilities (N, C), (C,) or (N, C, d1, ...); int64 targets (N,), () or (N, d1, ...). The mean is
+    over the weights of the targets. IndexError for a target that is no class.
+    """
+    word = reduction_word(reduction)
+    if input.dtype.kind not in "fV":
+        raise RuntimeError(f"\"nll_loss_out_frame\" not implemented for '{title(input)}'")
+    scores, targets, _ = _prepared("nll_loss", input, target, weight, ignore_index)
+    loss = -kernels.picked(scores, targets.classes)
+    if targets.factors is not None:
+        loss = targets.without_ignored(loss * targets.factors)
+    return _reduce(loss, targets.factors, word, target.shape, input.dtype)
+
+
+def _nll_back_rule(
+    m: Any, g: Any, target: Any, weight: Any, divisor: Any, ignore_index: int, grad_shape: Any
+) -> Any:
+    loss = m.nll_loss(g, target, weight, ignore_index, "none")
+    if not len(grad_shape) and loss.ndim:
+        loss = m.sum(loss)
+    return loss if divisor is None else loss / divisor
+
+
+@structured(method=False, grad={"grad": _nll_back_rule})
+def nll_loss_back(
+    grad: Array,
+    target: Array,
+    weight: Array | None,
+    divisor: Array | None,
+    ignore_index: int,
+    input_size: Any,
+) -> Array:
+    """The gradient of `nll_loss` for its input of shape `input_size`."""
+    classes = input_size[0 if len(input_size) == 1 else 1]
+    n = 1 if len(input_size) == 1 else input_size[0]
+    chosen = target.reshape(n, -1 if target.size else math.prod(target.shape[1:]))
+    wide = None if weight is None else widened(weight)
+    g = widened(grad)
+    targets = kernels.prepare(
+        chosen.astype(np.int64, copy=False), wide, ignore_index, classes, g.dtype
+    )
+    g = -_shares(g, divisor, chosen.shape)
+    if targets.factors is not None:
+        g = g * targets.factors
+    out = kernels.scattered(g, targets.classes, classes)
+    return out.reshape(input_size).astype(grad.dtype, copy=False)
+
+
+# ---------------------------------------------------------------- cross-entropy
+def _cross_entropy_rule(
+    m: Any,
+    g: Any,
+    input: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    label_smoothing: float,
+    lse: Any,
+    divisor: Any,
+) -> Any:
+    return m.cross_entropy_back(
+        g, input, target, weight, lse, divisor, ignore_index, label_smoothing
+    )
+
+
+def _cross_entropy_pieces(
+    m: Any,
+    input: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: Any,
+    label_smoothing: float,
+) -> Any:
+    dim = 0 if input.ndim == 1 else 1
+    logs = m.log_softmax(input, dim)
+    loss = m.nll_loss(logs, target, weight, ignore_index, reduction)
+    if not label_smoothing:
+        return loss
+    classes = input.shape[dim]
+    if weight is not None:
+        logs = logs * m.reshape(weight, (classes,) + (1,) * max(input.ndim - 2, 0))
+    ignored = target == ignore_index
+    spread = m.where(ignored, 0.0, -m.sum(logs, (dim,)))
+    word = reduction_word(reduction)
+    if word != "none":
+        spread = m.sum(spread)
+    if word == "mean":
+        spread = spread / m.targets_weight(input, target, weight, ignore_index)
+    return loss * (1 - label_smoothing) + spread * (label_smoothing / classes)
+
+
+@structured(method=False)
+def targets_weight(
+    input: Array, target: Array, weight: Array | None, ignore_index: int
+) -> Array:
+    """The sum of the weights of the targets that are not ignored, 0-d."""
+    _, targets, _ = _prepared("cross_entropy", input, target, weight, ignore_index)
+    total = targets.classes.size if targets.factors is None else targets.factors.sum()
+    return np.asarray(total).astype(input.dtype)
+
+
+@structured(
+    method=False,
+    extras=("lse", "divisor"),
+    grad={"input": _cross_entropy_rule},
+    decompose=_cross_entropy_pieces,
+)
+def cross_entropy_of_classes(
+    input: Array,
+    target: Array,
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    reduction: Any = "mean",
+    label_smoothing: float = 0.0,
+) -> Array:
+    """The cross-entropy of logits with target classes: `log_softmax` and `nll_loss` in one.
+
+    Logits (N, C), (C,) or (N, C, d1, ...); int64 targets (N,), () or (N, d1, ...).
+    """
+    word = reduction_word(reduction)
+    if input.dtype.kind not in "fV":
+        raise RuntimeError(f"\"log_softmax_lastdim_kernel_impl\" not implemented for '{title(input)}'")
+    name = "cross_entropy"
+    scores, targets, wide = _prepared(name, input, target, weight, ignore_index)
+    loss, lse = kernels.cross_entropy(scores, targets, wide, label_smoothing)
+    total, divisor = _reduce(loss, targets.factors, word, target.shape, input.dtype)
+    return total, lse, divisor
+
+
+@structured(method=False)
+def cross_entropy_back(
+    grad: Array,
+    input: Array,
+    target: Array,
+    weight: Array | None,
+    lse: Array,
+    divisor: Array | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> Array:
+    """The gradient of `cross_entropy_of_classes` for the logits."""
+    name = "cross_entropy"
+    scores, targets, wide = _prepared(name, input, target, weight, ignore_index)
+    g = _shares(grad, divisor, targets.classes.shape)
+    r = kernels.cross_entropy_back(g, scores, lse, targets, wide, label_smoothing)
+    return r.reshape(input.shape).astype(input.dtype, copy=False)
+
+
+@composite(method=False)
+def cross_entropy_loss(
+    m: Any,
+    input: Array,
+    target: Array,
+    weight: Array | None = None,
+    reduction: Any = "mean",
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> Array:
+    """Cross-entropy of logits with classes, or with probabilities in the input's shape.
+
+    ``weight`` (C,) has one factor for each class; ``label_smoothing`` in [0, 1] is the mass spread
+    evenly over the classes (Szegedy et al., 2016).
+    """
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    same = tuple(target.shape) == tuple(input.shape) and m.dtype(target).is_floating_point
+    if not same:
+        return m.cross_entropy_of_classes(
+            input, target, weight, ignore_index, reduction, label_smoothing
+        )
+    if ignore_index >= 0:
+        raise RuntimeError("ignore_index is not supported for floating point target")
+    return _cross_entropy_of_probabilities(m, input, target, weight, reduction, label_smoothing)
+
+
+def _cross_entropy_of_probabilities(
+    m: Any, input: Any, target: Any, weight: Any, reduction: Any, label_smoothing: float
+) -> Any:
+    dim = 0 if input.ndim == 1 else 1
+    classes = input.shape[dim]
+    if label_smoothing > 0.0:
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+    terms = m.log_softmax(input, dim) * target
+    if weight is not None:
+        terms = terms * m.reshape(weight, (classes,) + (1,) * max(input.ndim - 2, 0))
+    word = reduction_word(reduction)
+    if word == "none":
+        return -m.sum(terms, (dim,))
+    total = -m.sum(terms)
+    # The mean is over the samples, not over the samples' classes.
+    return total / max(math.prod(input.shape) // classes, 1) if word == "mean" else total

@@ -1,0 +1,451 @@
+"""Products of vectors and matrices, and what is written with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends.cpu import matmul as kernels
+from .promotion import lifted, title
+from .record import Array, composite, structured
+from .shapes import wrap_dim
+
+
+# ---------------------------------------------------------------- pieces of the derivative rules
+def conjugate(m: Any, x: Any) -> Any:
+    """The complex conjugate of `x`; `x` itself, uncopied, if it is real."""
+    return m.conj(x) if m.dtype(x).is_complex else x
+
+
+def adjoint(m: Any, x: Any) -> Any:
+    """The conjugate transpose of the matrices in `x`."""
+    return conjugate(m, m.transpose(x, -1, -2))
+
+
+def _as_rows(m: Any, x: Any) -> Any:
+    return x if x.ndim == 2 else m.reshape(x, (_size(x.shape[:-1]), x.shape[-1]))
+
+
+def _left_back(m: Any, g: Any, other: Any, input_shape: Any) -> Any:
+    if other.ndim == 1:
+        return (m.unsqueeze(g, -1) if g.ndim else g) * conjugate(m, other)
+    if len(input_shape) == 1:
+        r = m.matmul(adjoint(m, m.transpose(other, -1, -2)), m.unsqueeze(g, -1))
+        return m.squeeze(r, -1)
+    return m.matmul(g, adjoint(m, other))
+
+
+def _right_back(m: Any, g: Any, input: Any, other_shape: Any) -> Any:
+    if len(other_shape) == 1:
+        if input.ndim == 1:
+            return g * conjugate(m, input)
+        rows = _as_rows(m, input)
+        return m.matmul(m.reshape(g, (rows.shape[0],)), conjugate(m, rows))
+    if input.ndim == 1:
+        return m.unsqueeze(conjugate(m, input), -1) * m.unsqueeze(g, -2)
+    if len(other_shape) == 2:  # one matrix for the whole batch: one product sums over it
+        return m.matmul(adjoint(m, _as_rows(m, input)), _as_rows(m, g))
+    return m.matmul(adjoint(m, input), g)
+
+
+_PRODUCT_RULES = {"input": _left_back, "other": _right_back}
+_MM_RULES = {
+    "input": lambda m, g, mat2: m.matmul(g, adjoint(m, mat2)),
+    "mat2": lambda m, g, input: m.matmul(adjoint(m, input), g),
+}
+
+
+def _check_dtypes(name: str, a: Any, b: Any) -> None:
+    if a.dtype != b.dtype:
+        raise RuntimeError(
+            f"{name}(): expected both operands to have the same dtype, but got: "
+            f"{title(a)} != {title(b)} (shapes {list(a.shape)} and {list(b.shape)})"
+        )
+    if a.dtype.kind == "b":
+        raise RuntimeError(f'"{name}_impl_cpu_" not implemented for \'Bool\'')
+
+
+def _check_ranks(name: str, a: Any, ranks: tuple[int, int], b: Any) -> None:
+    for label, x, rank in (("self", a, ranks[0]), ("the second tensor", b, ranks[1])):
+        if x.ndim != rank:
+            raise RuntimeError(
+                f"{name}(): {label} must be a {rank}-D tensor, got shapes {list(a.shape)} and "
+                f"{list(b.shape)}"
+            )
+
+
+def _check_inner(name: str, a: Any, b: Any, axis: int) -> None:
+    if a.shape[-1] != b.shape[axis]:
+        spell = "x".join
+        raise RuntimeError(
+            f"{name}(): mat1 and mat2 shapes cannot be multiplied "
+            f"({spell(map(str, a.shape))} and {spell(map(str, b.shape))})"
+        )
+
+
+# ---------------------------------------------------------------- products
+@structured(out=True, grad=_MM_RULES)
+def mm(input: Array, mat2: Array) -> Array:
+    """The matrix product (N, K), (K, M) -> (N, M); RuntimeError for other shapes."""
+    _check_ranks("mm", input, (2, 2), mat2)
+    _check_inner("mm", input, mat2, 0)
+    _check_dtypes("mm", input, mat2)
+    return kernels.matmul(input, mat2)
+
+
+@structured(out=True, grad=_MM_RULES)
+def bmm(input: Array, mat2: Array) -> Array:
+    """The products of two batches of matrices, (B, N, K), (B, K, M) -> (B, N, M)."""
+    for number, x in ((1, input), (2, mat2)):
+        if x.ndim != 3:
+            raise RuntimeError(f"batch{number} must be a 3D tensor (bmm: got {list(x.shape)})")
+    if input.shape[0] != mat2.shape[0] or input.shape[2] != mat2.shape[1]:
+        raise RuntimeError(
+            "Expected size for first two dimensions of batch2 tensor to be: "
+            f"[{input.shape[0]}, {input.shape[2]}] but got: [{mat2.shape[0]}, {mat2.shape[1]}]."
+        )
+    _check_dtypes("bmm", input, mat2)
+    return kernels.matmul(input, mat2)
+
+
+@structured(
+    out=True,
+    grad={
+        "input": lambda m, g, vec: m.unsqueeze(g, 1) * conjugate(m, vec),
+        "vec": lambda m, g, input: m.matmul(g, conjugate(m, input)),
+    },
+)
+def mv(input: Array, vec: Array) -> Array:
+    """The product of a matrix and a vector, (N, K), (K,) -> (N,)."""
+    if input.ndim != 2 or vec.ndim != 1:
+        raise RuntimeError(
+            "vector + matrix @ vector expected, got 1, " f"{input.ndim}, {vec.ndim} (mv)"
+        )
+    if input.shape[1] != vec.shape[0]:
+        raise RuntimeError(
+            f"size mismatch, got input ({input.shape[0]}), mat "
+            f"({input.shape[0]}x{input.shape[1]}), vec ({vec.shape[0]})"
+        )
+    _check_dtypes("mv", input, vec)
+    return kernels.matmul(input, vec)
+
+
+def _check_vectors(name: str, a: Any, b: Any) -> None:
+    if a.ndim != 1 or b.ndim != 1:
+        raise RuntimeError(f"1D tensors expected, but got {a.ndim}D and {b.ndim}D tensors ({name})")
+    if a.dtype != b.dtype:
+        raise RuntimeError(
+            f"{name} : expected both vectors to have same dtype, but found {title(a)} and "
+            f"{title(b)}"
+        )
+    if a.shape != b.shape:
+        raise RuntimeError(
+            f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to "
+            f"have the same number of elements, but got {a.shape[0]} and {b.shape[0]} elements "
+            "respectively"
+        )
+
+
+@structured(out=True, grad={
+    "input": lambda m, g, tensor: g * conjugate(m, tensor),
+    "tensor": lambda m, g, input: g * conjugate(m, input),
+})  # fmt: skip
+def dot(input: Array, tensor: Array) -> Array:
+    """The sum of products of two vectors of one length."""
+    _check_vectors("dot", input, tensor)
+    _check_dtypes("dot", input, tensor)
+    return np.asarray(kernels.matmul(input, tensor))
+
+
+@structured(out=True, grad={
+    "input": lambda m, g, other: conjugate(m, g) * other,
+    "other": lambda m, g, input: g * input,
+})  # fmt: skip
+def vdot(input: Array, other: Array) -> Array:
+    """`dot` with the first vector conjugated."""
+    _check_vectors("vdot", input, other)
+    _check_dtypes("vdot", input, other)
+    return np.asarray(kernels.matmul(np.conj(input), other))
+
+
+@structured(out=True, grad=_PRODUCT_RULES, aliases=("linalg_matmul",))
+def matmul(input: Array, other: Array) -> Array:
+    """The matrix product; vectors are rows on the left, columns on the right; batches broadcast.
+
+    >>> fl.matmul(fl.ones(2, 3), fl.ones(3)).tolist()
+    [3.0, 3.0]
+    """
+    if not input.ndim or not other.ndim:
+        raise RuntimeError(
+            "both arguments to matmul need to be at least 1D, but they are "
+            f"{input.ndim}D and {other.ndim}D"
+        )
+    _check_dtypes("matmul", input, other)
+    if input.shape[-1] != other.shape[-2 if other.ndim > 1 else 0]:
+        if input.ndim == other.ndim == 1:
+            _check_vectors("dot", input, other)
+        _check_inner("matmul", input, other, -2 if other.ndim > 1 else 0)
+    return np.asarray(kernels.matmul(input, other))
+
+
+def _weight_back(m: Any, g: Any, input: Any, weight_shape: Any) -> Any:
+    if len(weight_shape) == 1:
+        return _right_back(m, g, input, weight_shape)
+    if input.ndim == 1:
+        return m.unsqueeze(g, -1) * conjugate(m, input)
+    return m.matmul(m.transpose(_as_rows(m, g), 0, 1), conjugate(m, _as_rows(m, input)))
+
+
+def _linear_back(m: Any, g: Any, weight: Any) -> Any:
+    if weight.ndim == 1:
+        return (m.unsqueeze(g, -1) if g.ndim else g) * conjugate(m, weight)
+    return m.matmul(g, conjugate(m, weight))
+
+
+@structured(
+    method=False,
+    grad={
+        "input": _linear_back,
+        "weight": _weight_back,
+        "bias": lambda m, g: m.sum(g, tuple(range(g.ndim - 1))) if g.ndim > 1 else g,
+    },
+)
+def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
+    """``input @ weight.T + bias``: (*, K), (N, K), (N,) -> (*, N)."""
+    if not input.ndim or input.shape[-1] != weight.shape[-1]:
+        raise RuntimeError(
+            "linear(): mat1 and mat2 shapes cannot be multiplied (input "
+            f"{'x'.join(map(str, input.shape))} and weight {'x'.join(map(str, weight.shape))})"
+        )
+    _check_dtypes("linear", input, weight)
+    if bias is not None:
+        _check_dtypes("linear", input, bias)
+    if weight.ndim == 1 or (bias is not None and bias.shape != weight.shape[:1]):
+        out = np.asarray(kernels.matmul(input, weight.T))
+        return out if bias is None else out + bias
+    return kernels.linear(input, weight, bias)
+
+
+# ---------------------------------------------------------------- products added to something
+def _blend(m: Any, input: Any, product: Any, beta: Any, alpha: Any) -> Any:
+    """``beta * input + alpha * product``; with beta zero, NaN in `input` does not count."""
+    kind = m.dtype(product)
+    if not kind.inexact:
+        alpha, beta = int(alpha), int(beta)
+        if str(kind).endswith("bool"):
+            product = product & bool(alpha)
+            return product | input if beta else product
+    if alpha != 1:
+        product = product * alpha
+    if beta == 0:
+        return product if product.shape == input.shape else m.expand(product, product.shape)
+    return product + (input if beta == 1 else input * beta)
+
+
+def _check_fits(name: str, m: Any, input: Any, product: Any) -> None:
+    shape, target = tuple(input.shape), tuple(product.shape)
+    fits = len(shape) <= len(target) and all(
+        a in (1, b) for a, b in zip(shape[::-1], target[::-1], strict=False)
+    )
+    if not fits:
+        raise RuntimeError(
+            f"{name}(): input of shape {list(shape)} cannot be broadcast to the result's shape "
+            f"{list(target)}"
+        )
+    if m.dtype(input) is not m.dtype(product):
+        raise RuntimeError(
+            f"{name}(): self and the matrices must have the same dtype, but got "
+            f"{m.dtype(input).title} and {m.dtype(product).title}"
+        )
+
+
+@composite(inplace=True, out=True)
+def addmm(m: Any, input: Array, mat1: Array, mat2: Array, *, beta: Any = 1, alpha: Any = 1) -> Array:
+    """``beta * input + alpha * (mat1 @ mat2)``; `input` broadcasts to (N, M)."""
+    product = m.mm(mat1, mat2)
+    _check_fits("addmm", m, input, product)
+    return _blend(m, input, product, beta, alpha)
+
+
+@composite(inplace=True, out=True)
+def addmv(m: Any, input: Array, mat: Array, vec: Array, *, beta: Any = 1, alpha: Any = 1) -> Array:
+    """``beta * input + alpha * (mat @ vec)``; `input` broadcasts to (N,)."""
+    product = m.mv(mat, vec)
+    _check_fits("addmv", m, input, product)
+    return _blend(m, input, product, beta, alpha)
+
+
+@composite(inplace=True, out=True)
+def baddbmm(
+    m: Any, input: Array, batch1: Array, batch2: Array, *, beta: Any = 1, alpha: Any = 1
+) -> Array:
+    """``beta * input + alpha * (batch1 @ batch2)`` for batches (B, N, K), (B, K, M)."""
+    product = m.bmm(batch1, batch2)
+    _check_fits("baddbmm", m, input, product)
+    return _blend(m, input, product, beta, alpha)
+
+
+@composite(inplace=True, out=True)
+def addbmm(
+    m: Any, input: Array, batch1: Array, batch2: Array, *, beta: Any = 1, alpha: Any = 1
+) -> Array:
+    """``beta * input + alpha * sum over the batch of (batch1 @ batch2)``: (N, M)."""
+    for number, x in ((1, batch1), (2, batch2)):
+        if x.ndim != 3:
+            raise RuntimeError(f"addbmm: batch{number} must be a 3D tensor, got {list(x.shape)}")
+    if batch1.shape[0] != batch2.shape[0] or batch1.shape[2] != batch2.shape[1]:
+        raise RuntimeError(
+            f"addbmm: batch1 {list(batch1.shape)} and batch2 {list(batch2.shape)} must have the "
+            "same number of batches and sizes that can be multiplied"
+        )
+    # The sum over the batch is one product of matrices that hold the batch in their inner sizes.
+    folded = batch1.shape[0] * batch1.shape[2]
+    wide = m.reshape(m.permute(batch1, (1, 0, 2)), (batch1.shape[1], folded))
+    tall = m.reshape(batch2, (folded, batch2.shape[2]))
+    product = m.mm(wide, tall)
+    _check_fits("addbmm", m, input, product)
+    return _blend(m, input, product, beta, alpha)
+
+
+@composite(inplace=True, out=True)
+def addr(m: Any, input: Array, vec1: Array, vec2: Array, *, beta: Any = 1, alpha: Any = 1) -> Array:
+    """``beta * input + alpha * outer(vec1, vec2)``: (N, M)."""
+    if vec1.ndim != 1 or vec2.ndim != 1:
+        raise RuntimeError(
+            f"addr: Expected 1-D argument vec1 and vec2, but got {vec1.ndim}-D and {vec2.ndim}-D"
+        )
+    kind = m.dtype(input)
+    input, vec1, vec2 = lifted(m, input, vec1, vec2)
+    out = _blend(m, input, m.outer(vec1, vec2), beta, alpha)
+    return m.cast(out, kind) if kind.is_floating_point else out
+
+
+@composite(out=True, aliases=("ger",))
+def outer(m: Any, input: Array, vec2: Array) -> Array:
+    """All products of two vectors' elements, (N,), (M,) -> (N, M)."""
+    if input.ndim != 1 or vec2.ndim != 1:
+        raise RuntimeError(
+            f"outer: Expected 1-D argument self and vec2, but got {input.ndim}-D and {vec2.ndim}-D"
+        )
+    return m.unsqueeze(input, 1) * vec2
+
+
+@composite(out=True)
+def inner(m: Any, input: Array, other: Array) -> Array:
+    """Sums of products over the last dimension of both, or the product if one is 0-d."""
+    if not input.ndim or not other.ndim:
+        return input * other
+    if input.shape[-1] != other.shape[-1]:
+        raise RuntimeError(
+            "inner() the last dimension must match on both input tensors but got shapes "
+            f"{list(input.shape)} and {list(other.shape)}"
+        )
+    return m.tensordot(input, other, [[-1], [-1]])
+
+
+@composite(out=True)
+def kron(m: Any, input: Array, other: Array) -> Array:
+    """Kronecker's product: `other` times every element of `input`, laid out in blocks."""
+    n = max(input.ndim, other.ndim)
+    a = (1,) * (n - input.ndim) + tuple(input.shape)
+    b = (1,) * (n - other.ndim) + tuple(other.shape)
+    spread_a = tuple(s for pair in zip(a, (1,) * n, strict=True) for s in pair)
+    spread_b = tuple(s for pair in zip((1,) * n, b, strict=True) for s in pair)
+    product = m.reshape(input, spread_a) * m.reshape(other, spread_b)
+    return m.reshape(product, tuple(x * y for x, y in zip(a, b, strict=True)))
+
+
+# ---------------------------------------------------------------- contractions
+def _contracted(dims: Any, a: Any, b: Any) -> tuple[list[int], list[int]]:
+    if isinstance(dims, (int, np.integer)):
+        if dims < 0:
+            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+        if dims > min(a.ndim, b.ndim):
+            raise RuntimeError(
+                f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}"
+            )
+        return list(range(a.ndim - dims, a.ndim)), list(range(dims))
+    if hasattr(dims, "tolist"):
+        dims = dims.tolist()
+        if not isinstance(dims, list):
+            return _contracted(dims, a, b)
+    first, second = ([d] if isinstance(d, int) else list(d) for d in dims)
+    if len(first) != len(second):
+        raise RuntimeError(
+            f"both dimension lists should have same length, got {first} and {second} (tensordot)"
+        )
+    first = [wrap_dim(int(d), a.ndim) for d in first]
+    second = [wrap_dim(int(d), b.ndim) for d in second]
+    for i, j in zip(first, second, strict=True):
+        if a.shape[i] != b.shape[j] and 1 not in (a.shape[i], b.shape[j]):
+            raise RuntimeError(
+                "contracted dimensions need to match, but first has size "
+                f"{a.shape[i]} in dim {i} and second has size {b.shape[j]} in dim {j}"
+            )
+    return first, second
+
+
+def _size(shape: Any) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+@composite(out=True, method=False)
+def tensordot(m: Any, a: Array, b: Array, dims: Any = 2) -> Array:
+    """Sums of products over the last `dims` dimensions of `a` and the first of `b`, or over pairs.
+
+    `dims` is a number or two lists of dimensions. RuntimeError if the sizes do not match.
+    """
+    first, second = _contracted(dims, a, b)
+    for i, j in zip(first, second, strict=True):  # a size of one stands for all of the other's
+        if a.shape[i] != b.shape[j]:
+            if a.shape[i] == 1:
+                b = m.sum(b, (j,), True, dtype=m.dtype(b))
+            else:
+                a = m.sum(a, (i,), True, dtype=m.dtype(a))
+    free_a = [d for d in range(a.ndim) if d not in first]
+    free_b = [d for d in range(b.ndim) if d not in second]
+    kept = [a.shape[d] for d in free_a] + [b.shape[d] for d in free_b]
+    folded = _size([a.shape[d] for d in first])
+    left = m.reshape(
+        m.permute(a, tuple(free_a + first)), (_size([a.shape[d] for d in free_a]), folded)
+    )
+    right = m.reshape(
+        m.permute(b, tuple(second + free_b)), (folded, _size([b.shape[d] for d in free_b]))
+    )
+    return m.reshape(m.mm(left, right), tuple(kept))
+
+
+def _check_bilinear(input1: Any, input2: Any, weight: Any, bias: Any) -> None:
+    for place, given in ((1, input1), (2, input2)):
+        if given.shape[-1] != weight.shape[place]:
+            raise RuntimeError(
+                f"bilinear(): input{place} size does not match weight size: got "
+                f"{given.shape[-1]} but expected {weight.shape[place]}"
+            )
+    if bias is not None and bias.shape[0] != weight.shape[0]:
+        raise RuntimeError(
+            f"bilinear(): bias size does not match weight size: got {bias.shape[0]} but expected "
+            f"{weight.shape[0]}"
+        )
+    if tuple(input1.shape[:-1]) != tuple(input2.shape[:-1]):
+        raise RuntimeError(
+            f"bilinear(): input batch dimensions do not match: got {list(input1.shape)} and "
+            f"{list(input2.shape)}"
+        )
+
+
+@composite(method=False)
+def bilinear(
+    m: Any, input1: Array, input2: Array, weight: Array, bias: Array | None = None
+) -> Array:
+    """``input1 @ weight[k] @ input2 + bias[k]``: (*, I), (*, J), (K, I, J), (K,) -> (*, K)."""
+    _check_bilinear(input1, input2, weight, bias)
+    lead, n = tuple(input1.shape[:-1]), _size(input1.shape[:-1])
+    first = m.reshape(input1, (n, input1.shape[-1]))
+    second = m.reshape(input2, (n, input2.shape[-1]))
+    half = m.tensordot(first, weight, [[1], [1]])  # (n, K, J)
+    out = m.squeeze(m.bmm(half, m.unsqueeze(second, 2)), 2)
+    if bias is not None:
+        out = out + bias
+    return m.reshape(out, (*lead, weight.shape[0]))

@@ -1,0 +1,97 @@
+"""Copies, casts and fills: ops that move values without computing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..backends.cpu.layout import with_format
+from .promotion import is_number
+from .record import Array, composite, structured
+
+
+@structured(grad={"input": lambda m, g: g})
+def clone(input: Array, *, memory_format: Any = None) -> Array:
+    """A copy of `input` with memory of its own, through which gradients flow."""
+    if memory_format is not None:
+        made = with_format(input, memory_format)
+        return made.copy(order="K") if made is input else made
+    return input.copy(order="K" if _is_dense(input) else "C")
+
+
+def _is_dense(d: Array) -> bool:
+    """Whether the elements fill their memory without gaps or overlaps."""
+    if d.flags.c_contiguous:
+        return True
+    step = d.dtype.itemsize
+    for n, s in sorted(zip(d.shape, d.strides, strict=True), key=lambda p: p[1]):
+        if n != 1 and s != step:
+            return False
+        step *= n
+    return True
+
+
+@structured(method=False, grad={"input": lambda m, g, input_dtype: m.cast(g, input_dtype)})
+def to_dtype(input: Array, dtype: Any) -> Array:
+    """`input` cast to `dtype`."""
+    kind = dtype.numpy_dtype
+    if input.dtype.kind == "c" and kind.kind != "c":
+        input = input.real
+    if input.dtype.kind == "f" and kind.kind in "iu":
+        return _truncate(input, kind)
+    return input.astype(kind)
+
+
+def _truncate(x: Array, kind: Any) -> Array:
+    # Values outside the target's range wrap in PyTorch through int64; NumPy leaves them undefined.
+    if kind.itemsize < 8:
+        with np.errstate(invalid="ignore"):
+            return x.astype(np.int64).astype(kind)
+    with np.errstate(invalid="ignore"):
+        return x.astype(kind)
+
+
+@structured(grad={"input": lambda m, g: None, "src": lambda m, g: g}, inplace=True)
+def copy(input: Array, src: Array, non_blocking: bool = False) -> Array:
+    """`src` broadcast and cast to the shape and dtype of `input`."""
+    if src.ndim > input.ndim:
+        src = src.reshape(src.shape[src.ndim - input.ndim :])
+    cast = to_dtype.forward(src, dtypes.from_numpy_dtype(input.dtype))
+    return np.broadcast_to(cast, input.shape)
+
+
+@structured(
+    method=False,
+    node="FillBackward1",
+    grad={"input": lambda m, g: None, "value": lambda m, g: m.sum(g)},
+)
+def fill_tensor(input: Array, value: Array) -> Array:
+    """`input` with every element replaced by the 0-d tensor `value`."""
+    if value.ndim:
+        raise RuntimeError(
+            "fill_ only supports 0-dimension value tensor but got tensor with "
+            f"{value.ndim} dimensions."
+        )
+    return np.full(input.shape, value.astype(input.dtype), input.dtype)
+
+
+@structured(method=False, node="FillBackward0", grad={"input": lambda m, g: None})
+def fill_number(input: Array, value: Any) -> Array:
+    """`input` with every element replaced by a number."""
+    if isinstance(value, complex) and input.dtype.kind != "c":
+        raise RuntimeError("value cannot be converted to type without overflow")
+    return np.full(input.shape, np.asarray(value).astype(input.dtype), input.dtype)
+
+
+@composite(inplace=True)
+def fill(m: Any, input: Array, value: Any) -> Array:
+    """`input` with every element replaced by `value`, a number or a 0-d tensor."""
+    return m.fill_number(input, value) if is_number(value) else m.fill_tensor(input, value)
+
+
+@structured(grad={"input": lambda m, g: None}, inplace=True, method=False)
+def zero(input: Array) -> Array:
+    """Zeros shaped like `input`."""
+    return np.zeros(input.shape, input.dtype)

@@ -1,0 +1,168 @@
+"""Reductions: sums, means, products and truth over dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from .record import Array, composite, reduction
+from .shapes import count, restore_dims, wrap_dim, wrap_dims
+
+
+def _spread(m: Any, g: Any, shape: Any, dim: Any, keepdim: bool) -> Any:
+    return m.expand(restore_dims(m, g, shape, dim, keepdim), tuple(shape))
+
+
+def accumulator(input: Array, dtype: Any) -> tuple[Any, Any]:
+    """The NumPy dtypes to sum in and to return."""
+    if dtype is not None:
+        kind = dtype.numpy_dtype
+    elif input.dtype.kind in "biu":
+        kind = np.dtype(np.int64)
+    else:
+        kind = input.dtype
+    half = dtypes.from_numpy_dtype(kind) in dtypes.HALF
+    return (np.dtype(np.float32) if half else kind), kind
+
+
+def _check_inexact(name: str, input: Array, dtype: Any) -> None:
+    if dtype is None and input.dtype.kind in "biu":
+        raise RuntimeError(
+            f"{name}(): could not infer output dtype. Input dtype must be either a floating point "
+            f"or complex dtype. Got: {dtypes.from_numpy_dtype(input.dtype).title}"
+        )
+    if dtype is not None and not dtype.inexact:
+        raise RuntimeError(
+            f"{name}(): could not infer output dtype. Optional dtype must be either a floating "
+            f"point or complex dtype. Got: {dtype.title}"
+        )
+
+
+@reduction(
+    out=True,
+    grad={
+        "input": lambda m, g, input_shape, dim, keepdim: _spread(m, g, input_shape, dim, keepdim)
+    },
+)
+def sum(  # noqa: A001
+    input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Array:
+    """The sum of all elements, or over the dimensions `dim`; integers are summed as int64."""
+    work, kind = accumulator(input, dtype)
+    axes = wrap_dims(dim, input.ndim)
+    total = np.add.reduce(input, axes, work, keepdims=keepdim)
+    return np.asarray(total).astype(kind, copy=False)
+
+
+@reduction(
+    out=True,
+    grad={
+        "input": lambda m, g, input_shape, dim, keepdim: _spread(m, g, input_shape, dim, keepdim)
+        / count(input_shape, dim)
+    },
+)
+def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
+    """The mean of all elements, or over the dimensions `dim`; floating point and complex only."""
+    _check_inexact("mean", input, dtype)
+    work, kind = accumulator(input, dtype)
+    total = np.add.reduce(input, wrap_dims(dim, input.ndim), work, keepdims=keepdim)
+    n = work.type(count(input.shape, dim))
+    return np.asarray(np.true_divide(total, n)).astype(kind, copy=False)
+
+
+@reduction(
+    out=True,
+    grad={
+        "input": lambda m, g, input, dim, keepdim: m.where(
+            m.isnan(input), 0, _spread(m, g, input.shape, dim, keepdim)
+        )
+    },
+)
+def nansum(
+    input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Array:
+    """`sum` with NaN counted as zero."""
+    if input.dtype.kind in "fV":
+        input = np.where(np.isnan(input), input.dtype.type(0), input)
+    return sum.forward(input, dim, keepdim, dtype=dtype)
+
+
+@composite(out=True)
+def nanmean(
+    m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Array:
+    """The mean of the elements that are not NaN."""
+    counted = m.sum(m.logical_not(m.isnan(input)), dim, keepdim)
+    return m.true_divide(m.nansum(input, dim, keepdim, dtype=dtype), counted)
+
+
+def _product_gradient(m: Any, g: Any, x: Any, out: Any, dim: Any, keepdim: bool) -> Any:
+    shape = tuple(x.shape)
+    if dim is None:
+        flat = m.reshape(x, (-1,))
+        return m.reshape(_product_gradient(m, m.reshape(g, ()), flat, out, 0, False), shape)
+    if not shape:
+        return g
+    g, whole = (restore_dims(m, v, shape, dim, keepdim) for v in (g, m.reshape(out, g.shape)))
+    if not bool(m.any(m.eq(x, 0))):
+        return g * m.conj(whole / x)
+    return g * m.conj(_product_of_others(m, x, wrap_dim(dim, len(shape))))
+
+
+def _product_of_others(m: Any, x: Any, d: int) -> Any:
+    """For each element the product of all others along `d`, zeros allowed."""
+    n = x.shape[d]
+    one = m.mul(m.narrow(x, d, 0, 1), 0) + 1
+    before = m.cumprod(m.cat([one, m.narrow(x, d, 0, n - 1)], d), d)
+    turned = m.flip(x, (d,))
+    after = m.flip(m.cumprod(m.cat([one, m.narrow(turned, d, 0, n - 1)], d), d), (d,))
+    return before * after
+
+
+@reduction(
+    out=True,
+    grad={
+        "input": lambda m, g, input, out, dim, keepdim: _product_gradient(
+            m, g, input, out, dim, keepdim
+        )
+    },
+)
+def prod(
+    input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None
+) -> Array:
+    """The product of all elements, or over one dimension; integers give int64."""
+    work, kind = accumulator(input, dtype)
+    axes = wrap_dims(dim, input.ndim)
+    total = np.multiply.reduce(input, axes, work, keepdims=keepdim)
+    return np.asarray(total).astype(kind, copy=False)
+
+
+def _truth(input: Array, result: Any) -> Array:
+    # A byte stands for a truth value in PyTorch, and stays one.
+    return np.asarray(result).astype(np.uint8 if input.dtype == np.uint8 else bool, copy=False)
+
+
+@reduction(out=True, excuse="a truth value")
+def any(input: Array, dim: Any = None, keepdim: bool = False) -> Array:  # noqa: A001
+    """Whether one element is not zero, over all or over the dimensions `dim`."""
+    axes = wrap_dims(dim, input.ndim)
+    return _truth(input, np.logical_or.reduce(_truths(input), axes, keepdims=keepdim))
+
+
+@reduction(out=True, excuse="a truth value")
+def all(input: Array, dim: Any = None, keepdim: bool = False) -> Array:  # noqa: A001
+    """Whether no element is zero, over all or over the dimensions `dim`."""
+    axes = wrap_dims(dim, input.ndim)
+    return _truth(input, np.logical_and.reduce(_truths(input), axes, keepdims=keepdim))
+
+
+def _truths(input: Array) -> Array:
+    return input if input.dtype.kind == "b" else input != 0
+
+
+@reduction(excuse="an integer")
+def count_nonzero(input: Array, dim: Any = None) -> Array:
+    """How many elements are not zero, int64."""
+    return np.asarray(np.count_nonzero(input, axis=wrap_dims(dim, input.ndim)), np.int64)

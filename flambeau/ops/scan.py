@@ -1,0 +1,206 @@
+"""Scans: running sums, products and extrema along a dimension, and their inverses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .promotion import is_half, is_number, widened
+from .record import Array, composite, structured
+from .reductions import accumulator
+from .shapes import wrap_dim
+
+
+def _reverse_sum(m: Any, g: Any, dim: int) -> Any:
+    return m.flip(m.cumsum(m.flip(g, (dim,)), dim), (dim,)) if g.ndim else g
+
+
+@structured(out=True, inplace=True, grad={"input": lambda m, g, dim: _reverse_sum(m, g, dim)})
+def cumsum(input: Array, dim: int, *, dtype: Any = None) -> Array:
+    """The running sum along `dim`; integers are summed as int64."""
+    work, kind = accumulator(input, dtype)
+    d = wrap_dim(dim, input.ndim)
+    if not input.ndim:
+        return input.astype(kind)
+    return np.cumsum(input, d, work).astype(kind, copy=False)
+
+
+def _cumprod_gradient(m: Any, g: Any, x: Any, out: Any, dim: int) -> Any:
+    if not x.ndim:
+        return g
+    if not bool(m.any(m.eq(x, 0))):
+        return _reverse_sum(m, g * m.conj(out), dim) / m.conj(x)
+    # Row k of the square holds the running products with factor k left out, from place k on.
+    d = wrap_dim(dim, x.ndim)
+    last = m.transpose(x, d, -1)
+    n = last.shape[-1]
+    eye = np.eye(n, dtype=bool)
+    square = m.cumprod(m.where(m.from_numpy(eye), 1, m.unsqueeze(last, -2)), -1)
+    part = m.where(m.from_numpy(np.triu(np.ones((n, n), bool))), m.conj(square), 0)
+    weighted = part * m.unsqueeze(m.transpose(g, d, -1), -2)
+    return m.transpose(m.sum(weighted, -1), d, -1)
+
+
+@structured(
+    out=True,
+    inplace=True,
+    grad={"input": lambda m, g, input, out, dim: _cumprod_gradient(m, g, input, out, dim)},
+)
+def cumprod(input: Array, dim: int, *, dtype: Any = None) -> Array:
+    """The running product along `dim`; integers are multiplied as int64."""
+    work, kind = accumulator(input, dtype)
+    d = wrap_dim(dim, input.ndim)
+    if not input.ndim:
+        return input.astype(kind)
+    return np.cumprod(input, d, work).astype(kind, copy=False)
+
+
+def _running(input: Array, dim: int, pick: Any) -> tuple[Array, Array]:
+    d = wrap_dim(dim, input.ndim)
+    if not input.ndim:
+        return input.copy(), np.asarray(0)
+    values = pick.accumulate(input, d)
+    here = np.equal(input, values)
+    if input.dtype.kind in "fV":
+        here |= np.isnan(input)
+    shape = [1] * input.ndim
+    shape[d] = -1
+    place = np.arange(input.shape[d]).reshape(shape)
+    return values, np.maximum.accumulate(np.where(here, place, 0), d)
+
+
+def _scan_gradient(m: Any, g: Any, index: Any, shape: Any, dim: int) -> Any:
+    return m.gather_back(g, dim, index, tuple(shape)) if shape else g
+
+
+@structured(
+    outputs=2,
+    fields=("values", "indices"),
+    out=True,
+    grad={
+        "input": lambda m, g, out1, input_shape, dim: _scan_gradient(
+            m, g[0], out1, input_shape, dim
+        )
+    },
+)
+def cummax(input: Array, dim: int) -> tuple[Array, Array]:
+    """The running maximum along `dim` and where it is (the last of equal ones)."""
+    return _running(input, dim, np.maximum)
+
+
+@structured(
+    outputs=2,
+    fields=("values", "indices"),
+    out=True,
+    grad={
+        "input": lambda m, g, out1, input_shape, dim: _scan_gradient(
+            m, g[0], out1, input_shape, dim
+        )
+    },
+)
+def cummin(input: Array, dim: int) -> tuple[Array, Array]:
+    """The running minimum along `dim` and where it is (the last of equal ones)."""
+    return _running(input, dim, np.minimum)
+
+
+def _logcumsumexp_gradient(m: Any, g: Any, x: Any, out: Any, dim: int) -> Any:
+    if not x.ndim:
+        return g
+
+    def part(h: Any) -> Any:
+        # In logarithms, so that neither exp(x) nor exp(-out) can overflow.
+        tail = m.flip(m.logcumsumexp(m.flip(m.log(h) - out, (dim,)), dim), (dim,))
+        return m.exp(tail + x)
+
+    if m.dtype(x).is_complex:
+        return m.exp(m.conj(x)) * _reverse_sum(m, g * m.exp(-m.conj(out)), dim)
+    return part(m.where(g > 0, g, 0)) - part(m.where(g < 0, -g, 0))
+
+
+@structured(
+    out=True,
+    grad={"input": lambda m, g, input, out, dim: _logcumsumexp_gradient(m, g, input, out, dim)},
+)
+def logcumsumexp(input: Array, dim: int) -> Array:
+    """log of the running sum of exp(input) along `dim`, without overflow."""
+    d = wrap_dim(dim, input.ndim)
+    if input.dtype.kind in "biu":
+        raise RuntimeError('"logcumsumexp_out_cpu" not implemented for integers')
+    if not input.ndim or not input.size:
+        return input.copy()
+    x = widened(input)
+    if x.dtype.kind == "c":
+        top = np.max(x.real, d, keepdims=True)
+        return np.log(np.cumsum(np.exp(x - top), d)) + top
+    out = np.logaddexp.accumulate(x, d)
+    return out.astype(input.dtype) if is_half(input) else out
+
+
+# ---------------------------------------------------------------- differences and areas
+@composite(out=True)
+def diff(
+    m: Any, input: Array, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None
+) -> Array:
+    """The n-th differences of neighbours along `dim`, after `prepend` and `append` are joined on."""
+    if not input.ndim:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
+    if not n:
+        return m.clone(input)
+    d = wrap_dim(dim, input.ndim)
+    x = m.cat([p for p in (prepend, input, append) if p is not None], d)
+    for _ in range(min(n, x.shape[d])):
+        size = x.shape[d]
+        if not size:
+            break
+        after, before = m.narrow(x, d, 1, size - 1), m.narrow(x, d, 0, size - 1)
+        bools = str(m.dtype(x)) == "torch.bool"
+        x = m.logical_xor(after, before) if bools else m.sub(after, before)
+    return x
+
+
+def _pairs(m: Any, y: Any, d: int) -> tuple[Any, Any, int]:
+    n = y.shape[d]
+    count = max(n - 1, 0)
+    start = min(1, n)
+    return m.narrow(y, d, start, count), m.narrow(y, d, 0, count), count
+
+
+def _panels(m: Any, y: Any, x: Any, dx: Any, dim: int) -> tuple[Any, int]:
+    """Twice the area of each panel under `y` along `dim`."""
+    d = wrap_dim(dim, y.ndim)
+    if x is None:
+        right, left, _ = _pairs(m, y, d)
+        return m.add(right, left) * (1 if dx is None else dx), d
+    if x.ndim == 1:
+        shape = [1] * y.ndim
+        shape[d] = x.shape[0]
+        x = m.reshape(x, shape)
+    while x.ndim < y.ndim:
+        x = m.unsqueeze(x, 0)
+    while y.ndim < x.ndim:
+        y, d = m.unsqueeze(y, 0), d + 1
+    right, left, _ = _pairs(m, y, d)
+    after, before, _ = _pairs(m, x, d)
+    return m.add(right, left) * m.sub(after, before), d
+
+
+@composite(method=False, aliases=("trapz",))
+def trapezoid(
+    m: Any, y: Array, x: Any = None, dx: Any = None, dim: int = -1
+) -> Array:
+    """The area under `y` along `dim` by the trapezoidal rule, at points `x` or in steps of `dx`."""
+    x, dx = (None, x) if x is not None and is_number(x) else (x, dx)
+    panels, d = _panels(m, y, x, dx, dim)
+    return m.sum(panels, d) / 2.0
+
+
+@composite(method=False)
+def cumulative_trapezoid(
+    m: Any, y: Array, x: Any = None, dx: Any = None, dim: int = -1
+) -> Array:
+    """The running area under `y` along `dim` by the trapezoidal rule."""
+    panels, d = _panels(m, y, x, dx, dim)
+    return m.cumsum(panels, d) / 2.0

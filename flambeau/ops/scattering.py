@@ -1,0 +1,309 @@
+"""Scattering: writing elements to places given by index along a dimension."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends.cpu.scatter import add_at
+from .indexing import add_along, check_index, places_along
+from .promotion import is_number, title, widened
+from .record import Array, composite, structured
+from .shapes import wrap_dim
+
+
+def _checked(name: str, input: Array, dim: int, index: Array, src: Array | None) -> int:
+    d = wrap_dim(dim, input.ndim)
+    if not index.size:
+        return d
+    if max(input.ndim, 1) != max(index.ndim, 1):
+        raise RuntimeError(
+            f"Index tensor must have the same number of dimensions as self tensor ({name}: shapes "
+            f"{list(index.shape)} and {list(input.shape)})"
+        )
+    if src is not None:
+        if input.dtype != src.dtype:
+            raise RuntimeError(
+                f"{name}(): Expected self.dtype to be equal to src.dtype, but got {title(input)} "
+                f"and {title(src)}"
+            )
+        if max(src.ndim, 1) != max(index.ndim, 1):
+            raise RuntimeError(
+                f"Index tensor must have the same number of dimensions as src tensor ({name}: "
+                f"shapes {list(index.shape)} and {list(src.shape)})"
+            )
+        if any(k > n for k, n in zip(index.shape, src.shape, strict=False)):
+            raise RuntimeError(
+                f"Expected index {list(index.shape)} to be no larger than src {list(src.shape)} "
+                f"({name})"
+            )
+    for axis, k in enumerate(index.shape):
+        if axis != d and input.ndim and k > input.shape[axis]:
+            raise RuntimeError(
+                f"Expected index {list(index.shape)} to be no larger than self "
+                f"{list(input.shape)} apart from dimension {d} ({name})"
+            )
+    check_index(name, index, input.shape[d] if input.ndim else 1, d)
+    return d
+
+
+def _cut(src: Array, index: Array) -> Array:
+    return src[tuple(slice(k) for k in index.shape)] if index.ndim == src.ndim else src
+
+
+def _source_gradient(m: Any, g: Any, dim: int, index: Any, shape: Any) -> Any:
+    if not 0 < len(shape) == index.ndim or tuple(index.shape) == tuple(shape):
+        return m.gather(g, dim, index)
+    key = tuple(slice(k) for k in index.shape)
+    return m.basic_index_back(m.gather(g, dim, index), key, tuple(shape))
+
+
+def _put(input: Array, d: int, index: Array, values: Any) -> Array:
+    out = input.copy(order="C")
+    if not index.size:
+        return out
+    shape = out.shape or (1,)
+    places = places_along(shape, d, index if index.ndim else index.reshape(1))
+    out.reshape(-1)[places.reshape(-1)] = np.broadcast_to(values, index.shape).reshape(-1)
+    return out
+
+
+@structured(
+    method=False,
+    node="ScatterBackward0",
+    grad={
+        "input": lambda m, g, dim, index: m.scatter_number(g, dim, index, 0),
+        "src": lambda m, g, dim, index, src_shape: _source_gradient(m, g, dim, index, src_shape),
+    },
+)
+def scatter_tensor(input: Array, dim: int, index: Array, src: Array) -> Array:
+    """`input` with the elements at `index` along `dim` replaced by those of `src`."""
+    d = _checked("scatter", input, dim, index, src)
+    return _put(input, d, index, _cut(src, index))
+
+
+@structured(
+    method=False,
+    node="ScatterBackward1",
+    grad={"input": lambda m, g, dim, index: m.scatter_number(g, dim, index, 0)},
+)
+def scatter_number(input: Array, dim: int, index: Array, value: Any) -> Array:
+    """`input` with the elements at `index` along `dim` set to a number."""
+    d = _checked("scatter", input, dim, index, None)
+    return _put(input, d, index, np.asarray(value).astype(input.dtype))
+
+
+@composite(inplace=True, out=True)
+def scatter(
+    m: Any,
+    input: Array,
+    dim: int,
+    index: Array,
+    src: Any = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
+) -> Array:
+    """`input` with the elements at `index` along `dim` replaced by `src` (a tensor or a number).
+
+    `reduce` "add" or "multiply" combines them with what is there.
+    """
+    src = value if src is None else src
+    if src is None:
+        raise TypeError('scatter() missing 1 required positional arguments: "src"')
+    if reduce is not None:
+        if reduce not in ("add", "multiply"):
+            raise RuntimeError("reduce argument must be either add or multiply.")
+        if is_number(src):
+            src = m.expand(m.number(src, input), tuple(index.shape))
+        return m.scatter_reduce(input, dim, index, m.cast(src, m.dtype(input)),
+                                "sum" if reduce == "add" else "prod")  # fmt: skip
+    if is_number(src):
+        return m.scatter_number(input, dim, index, src)
+    return m.scatter_tensor(input, dim, index, src)
+
+
+@structured(
+    inplace=True,
+    out=True,
+    grad={
+        "input": lambda m, g: g,
+        "src": lambda m, g, dim, index, src_shape: _source_gradient(m, g, dim, index, src_shape),
+    },
+)
+def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
+    """`input` with the elements of `src` added at `index` along `dim`; indices may repeat."""
+    d = _checked("scatter_add", input, dim, index, src)
+    out = input.copy(order="C")
+    add_along(out, d, index, _cut(src, index))
+    return out
+
+
+# ---------------------------------------------------------------- with any reduction
+_REDUCTIONS = ("sum", "prod", "mean", "amax", "amin")
+_START = {"sum": 0, "mean": 0, "prod": 1}
+
+
+def _extreme_start(kind: Any, reduce: str) -> Any:
+    if kind.kind == "f" or kind.kind == "V":
+        return -np.inf if reduce == "amax" else np.inf
+    if kind.kind == "b":
+        return reduce == "amin"
+    info = np.iinfo(kind)
+    return info.min if reduce == "amax" else info.max
+
+
+def _counts(out: Array, places: Array, include_self: bool) -> Array:
+    counts = np.bincount(places, minlength=out.size).reshape(out.shape)
+    return counts + 1 if include_self else np.maximum(counts, 1)
+
+
+def _combine(out: Array, places: Array, values: Array, reduce: str, include_self: bool) -> Array:
+    """`values` folded into the float or integer array `out` at flat `places`."""
+    flat = out.reshape(-1)
+    if not include_self:
+        flat[places] = _START[reduce] if reduce in _START else _extreme_start(out.dtype, reduce)
+    if reduce in ("sum", "mean"):
+        add_at(flat, places, values)
+    else:
+        ufunc = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[reduce]
+        ufunc.at(flat, places, values)
+    if reduce == "mean":
+        counts = _counts(out, places, include_self)
+        out[...] = out // counts if out.dtype.kind in "iu" else out / counts
+    return out
+
+
+def _scatter_reduce_gradients(
+    m: Any, g: Any, wanted: str, x: Any, dim: int, index: Any, src: Any, out: Any,
+    reduce: str, include_self: bool,
+) -> Any:  # fmt: skip
+    """The gradient of `x` ("input") or `src`, by the rule of the reduction."""
+    if not index.ndim:
+        index, back = m.reshape(index, (1,)), True
+        x, src, out, g = (m.reshape(v, (1,)) for v in (x, src, out, g))
+    else:
+        back = False
+    shape = tuple(src.shape)
+    key = tuple(slice(k) for k in index.shape)
+    part = m.basic_index(src, key) if tuple(index.shape) != shape else src
+    mine, theirs = _reduce_shares(m, g, x, dim, index, part, out, reduce, include_self)
+    if wanted == "input":
+        kept = mine if include_self else m.scatter_number(mine, dim, index, 0)
+        return m.reshape(kept, ()) if back else kept
+    if tuple(index.shape) != shape:
+        theirs = m.basic_index_back(theirs, key, shape)
+    return m.reshape(theirs, ()) if back else theirs
+
+
+def _reduce_shares(
+    m: Any, g: Any, x: Any, dim: int, index: Any, src: Any, out: Any, reduce: str, own: bool
+) -> tuple[Any, Any]:
+    if reduce == "sum":
+        return g, m.gather(g, dim, index)
+    zeros = m.mul(m.constant(x), 0)
+    if reduce == "mean":
+        ones = m.mul(m.constant(src), 0) + 1
+        counts = m.scatter_add(zeros + 1 if own else zeros, dim, index, ones)
+        share = g / m.clamp_min(counts, 1)
+        return share, m.gather(share, dim, index)
+    if reduce == "prod":
+        return _product_shares(m, g, x, dim, index, src, out, own)
+    there = m.gather(out, dim, index)
+    hit = m.cast(m.eq(src, there), m.dtype(src))
+    self_hit = m.cast(m.eq(x, out), m.dtype(x))
+    if not own:
+        self_hit = m.scatter_number(self_hit, dim, index, 0)
+    number = m.scatter_add(self_hit, dim, index, hit)
+    share = g / m.where(m.eq(number, 0), 1, number)
+    touched = m.scatter_number(zeros, dim, index, 1)
+    mine = m.where(m.eq(touched, 0), g, share * self_hit)
+    return mine, m.gather(share, dim, index) * hit
+
+
+def _product_shares(
+    m: Any, g: Any, x: Any, dim: int, index: Any, src: Any, out: Any, own: bool
+) -> tuple[Any, Any]:
+    # Zeros are left out of the product and counted; one zero alone gets the product of the others.
+    zeros = m.mul(m.constant(x), 0)
+    none = m.eq(src, 0)
+    count = m.scatter_add(
+        m.cast(m.eq(x, 0), m.dtype(x)) if own else zeros, dim, index, m.cast(none, m.dtype(src))
+    )
+    start = m.where(m.eq(x, 0), 1, x) if own else zeros + 1
+    rest = m.scatter_reduce(start, dim, index, m.where(none, 1, src), "prod")
+    mine = m.where(
+        m.eq(x, 0), m.where(m.eq(count, 1), rest, 0), out / m.where(m.eq(x, 0), 1, x)
+    )
+    if not own:
+        mine = zeros + 1
+    alone = m.where(m.eq(m.gather(count, dim, index), 1), m.gather(rest, dim, index), 0)
+    theirs = m.where(none, alone, m.gather(out, dim, index) / m.where(none, 1, src))
+    return g * mine, m.gather(g, dim, index) * theirs
+
+
+@structured(
+    inplace=True,
+    out=True,
+    grad={
+        "input": lambda m, g, input, dim, index, src, out, reduce, include_self: (
+            _scatter_reduce_gradients(
+                m, g, "input", input, dim, index, src, out, reduce, include_self
+            )
+        ),
+        "src": lambda m, g, input, dim, index, src, out, reduce, include_self: (
+            _scatter_reduce_gradients(m, g, "src", input, dim, index, src, out, reduce, include_self)
+        ),
+    },
+)
+def scatter_reduce(
+    input: Array, dim: int, index: Array, src: Array, reduce: str, *, include_self: bool = True
+) -> Array:
+    """`input` with `src` folded in at `index` along `dim` by sum, prod, mean, amax or amin."""
+    if reduce not in _REDUCTIONS:
+        raise RuntimeError(
+            f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
+        )
+    d = _checked("scatter_reduce", input, dim, index, src)
+    if not index.size:
+        return input.copy()
+    out = widened(input).copy(order="C")
+    i = index if index.ndim else index.reshape(1)
+    places = places_along(out.shape or (1,), d, i).reshape(-1)
+    values = _cut(src, index).reshape(-1).astype(out.dtype, copy=False)
+    return _combine(out, places, values, reduce, include_self).astype(input.dtype, copy=False)
+
+
+def _rows_as_places(m: Any, index: Any, d: int, shape: Any) -> Any:
+    """A 1-d index of rows as an index of elements along dimension `d`, of the given shape."""
+    n = len(shape)
+    spread = m.reshape(index, tuple(-1 if i == d else 1 for i in range(n)))
+    return m.expand(spread, tuple(shape))
+
+
+@composite(inplace=True, out=True)
+def index_reduce(
+    m: Any,
+    input: Array,
+    dim: int,
+    index: Array,
+    source: Array,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Array:
+    """`input` with the rows of `source` folded in at `index` by prod, mean, amax or amin."""
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(
+            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+        )
+    if not input.ndim:
+        index = m.reshape(index, ())
+        return m.scatter_reduce(input, 0, index, m.reshape(source, ()), reduce,
+                                include_self=include_self)  # fmt: skip
+    d = wrap_dim(dim, input.ndim)
+    places = _rows_as_places(m, index, d, source.shape)
+    return m.scatter_reduce(input, d, places, source, reduce, include_self=include_self)
+
+

@@ -1,0 +1,203 @@
+"""Selection by truth values: where, nonzero, masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .promotion import is_number, promoted, title
+from .record import Array, composite, structured
+from .shape import common_shape
+
+
+@structured(
+    method=False,
+    node="WhereBackward0",
+    grad={
+        "input": lambda m, g, condition: m.where(condition, g, 0),
+        "other": lambda m, g, condition: m.where(condition, 0, g),
+    },
+)
+def select_where(condition: Array, input: Array, other: Array) -> Array:
+    """`input` where `condition` holds, `other` elsewhere; all three broadcast."""
+    if condition.dtype != bool:
+        if condition.dtype != np.uint8:
+            raise RuntimeError(
+                "where expected condition to be a boolean tensor, but got a tensor with dtype "
+                f"{title(condition)}"
+            )
+        condition = condition.astype(bool)
+    if input.dtype != other.dtype:
+        input, other = promoted([input, other])
+    return np.where(condition, input, other)
+
+
+@composite(method=False, out=True)
+def where(m: Any, condition: Array, input: Any = None, other: Any = None) -> Any:
+    """`input` where `condition` holds, else `other` (tensors or numbers); alone: `nonzero`."""
+    if input is None and other is None:
+        return m.nonzero(condition, as_tuple=True)
+    if is_number(input):
+        input = m.number(input, None if is_number(other) else other)
+    if is_number(other):
+        other = m.number(other, input)
+    return m.select_where(condition, input, other)
+
+
+@structured(method=False, excuse="indices")
+def nonzero_rows(input: Array) -> Array:
+    """The index of every element that is not zero, in rows, int64."""
+    return np.argwhere(input).astype(np.int64, copy=False)
+
+
+@composite(out=True)
+def nonzero(m: Any, input: Array, *, as_tuple: bool = False) -> Any:
+    """The index of every element that is not zero: a row each, or a tensor for each dimension."""
+    if as_tuple and not input.ndim:
+        return m.unbind(m.nonzero_rows(m.reshape(input, (1,))), 1)
+    rows = m.nonzero_rows(input)
+    return m.unbind(rows, 1) if as_tuple else rows
+
+
+@composite()
+def argwhere(m: Any, input: Array) -> Array:
+    """The index of every element that is not zero, in rows."""
+    return m.nonzero_rows(input)
+
+
+@structured(excuse="indices")
+def nonzero_static(input: Array, *, size: int, fill_value: int = -1) -> Array:
+    """`nonzero` with exactly `size` rows: cut off, or filled up with `fill_value`."""
+    if size < 0:
+        raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
+    rows = np.argwhere(input)[:size]
+    out = np.full((size, input.ndim), fill_value, np.int64)
+    out[: len(rows)] = rows
+    return out
+
+
+def _check_mask(name: str, mask: Array) -> None:
+    if mask.dtype.kind != "b":
+        raise RuntimeError(
+            f"{name}: expected BoolTensor for mask, but got {title(mask)}"
+        )
+
+
+# ---------------------------------------------------------------- masks
+@structured(
+    out=True,
+    grad={
+        "input": lambda m, g, mask, input_shape: m.masked_select_back(g, mask, tuple(input_shape))
+    },
+)
+def masked_select(input: Array, mask: Array) -> Array:
+    """The elements of `input` where `mask` holds, as a 1-d tensor; both broadcast."""
+    _check_mask("masked_select", mask)
+    if input.shape != mask.shape:
+        shape = common_shape([input.shape, mask.shape])
+        input, mask = np.broadcast_to(input, shape), np.broadcast_to(mask, shape)
+    return input[mask] if input.ndim else input.reshape(1)[mask.reshape(1)]
+
+
+@structured(method=False, grad={"input": lambda m, g, mask: m.masked_select(g, mask)})
+def masked_select_back(input: Array, mask: Array, shape: Any) -> Array:
+    """`input` spread where `mask` holds, zeros elsewhere: the derivative of `masked_select`."""
+    out = np.zeros(common_shape([shape, mask.shape]), input.dtype)
+    out[np.broadcast_to(mask, out.shape)] = input
+    extra = out.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        i + extra for i, n in enumerate(shape) if n == 1 and out.shape[i + extra] != 1
+    )
+    return out.sum(axes, keepdims=True).reshape(shape) if axes else out
+
+
+def _filled(input: Array, mask: Array, value: Any) -> Array:
+    _check_mask("masked_fill", mask)
+    return np.where(mask, np.asarray(value).astype(input.dtype), input)
+
+
+@structured(
+    method=False,
+    node="MaskedFillBackward0",
+    grad={"input": lambda m, g, mask: m.where(mask, 0, g)},
+)
+def masked_fill_number(input: Array, mask: Array, value: Any) -> Array:
+    """`input` with a number where `mask` holds."""
+    if isinstance(value, complex) and input.dtype.kind != "c":
+        raise RuntimeError("value cannot be converted to type without overflow")
+    return _filled(input, mask, value)
+
+
+@structured(
+    method=False,
+    node="MaskedFillBackward1",
+    grad={
+        "input": lambda m, g, mask: m.where(mask, 0, g),
+        "value": lambda m, g, mask: m.sum(m.where(mask, g, 0)),
+    },
+)
+def masked_fill_tensor(input: Array, mask: Array, value: Array) -> Array:
+    """`input` with a 0-d tensor's value where `mask` holds."""
+    if value.ndim:
+        raise RuntimeError(
+            "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value.ndim} dimension(s)."
+        )
+    return _filled(input, mask, value)
+
+
+@composite(inplace=True)
+def masked_fill(m: Any, input: Array, mask: Array, value: Any) -> Array:
+    """`input` with `value` (a number or a 0-d tensor) where `mask` holds; both broadcast."""
+    if is_number(value):
+        return m.masked_fill_number(input, mask, value)
+    return m.masked_fill_tensor(input, mask, value)
+
+
+@structured(
+    inplace=True,
+    grad={
+        "input": lambda m, g, mask: m.where(mask, 0, g),
+        "source": lambda m, g, mask, source_shape: m.masked_scatter_back(
+            g, mask, tuple(source_shape)
+        ),
+    },
+)
+def masked_scatter(input: Array, mask: Array, source: Array) -> Array:
+    """`input` with the elements of `source`, in order, where `mask` holds."""
+    if mask.dtype.kind != "b":
+        raise RuntimeError(
+            f"masked_scatter_ only supports boolean masks, but got mask with dtype {title(mask)}"
+        )
+    if input.dtype != source.dtype:
+        raise RuntimeError(
+            "masked_scatter: expected self and source to have same dtypes but got "
+            f"{title(input)} and {title(source)}"
+        )
+    shape = common_shape([input.shape, mask.shape])
+    out, wide = np.broadcast_to(input, shape).copy(), np.broadcast_to(mask, shape)
+    need = int(np.count_nonzero(wide))
+    if need > source.size:
+        raise RuntimeError(
+            f"masked_scatter: expected source to have at least {need} elements (the number of ones "
+            f"in mask), got {source.size}"
+        )
+    out[wide] = source.reshape(-1)[:need]
+    return out
+
+
+@structured(
+    method=False,
+    grad={
+        "input": lambda m, g, mask, input_shape: m.masked_scatter(
+            m.mul(m.expand(m.reshape(m.sum(g), ()), tuple(input_shape)), 0), mask, g
+        )
+    },
+)
+def masked_scatter_back(input: Array, mask: Array, shape: Any) -> Array:
+    """What of `input` came from the source of `masked_scatter`, in a tensor of its shape."""
+    taken = input[np.broadcast_to(mask, input.shape)]
+    out = np.zeros(shape, input.dtype)
+    out.reshape(-1)[: taken.size] = taken
+    return out

@@ -1,0 +1,489 @@
+"""Views and shapes: ops that look at the same values in another arrangement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .record import Array, composite, structured, view
+from .shapes import at_dim, infer_size, wrap_dim, wrap_dims
+
+
+@view(
+    method=False,
+    node="SliceBackward0",
+    grad={"input": lambda m, g, key, input_shape: m.basic_index_back(g, key, tuple(input_shape))},
+)
+def basic_index(input: Array, key: Any) -> Array:
+    """``input[key]`` for integers, slices, None and ``...``."""
+    # An Ellipsis keeps NumPy from turning a 0-d result into a scalar.
+    if key.__class__ is tuple:
+        return input[key] if Ellipsis in key else input[(*key, ...)]
+    return input[key, ...]
+
+
+@structured(method=False, grad={"input": lambda m, g, key: m.basic_index(g, key)})
+def basic_index_back(input: Array, key: Any, shape: Any) -> Array:
+    """Zeros of `shape` with `input` at ``[key]``: the derivative of `basic_index`."""
+    out = np.zeros(shape, input.dtype)
+    out[key] = input
+    return out
+
+
+# ---------------------------------------------------------------- another shape
+@view(
+    grad={"input": lambda m, g, input_shape: m.reshape(g, input_shape)},
+    varargs="shape",
+    node="ViewBackward0",
+)
+def reshape(input: Array, shape: Any) -> Array:
+    """`input` with its elements arranged in `shape`; a view where that is possible.
+
+    One size may be -1: it is inferred. RuntimeError if the number of elements differs.
+    """
+    return input.reshape(infer_size(shape, input.size))
+
+
+@view(
+    grad={"input": lambda m, g, input_shape: m.reshape(g, input_shape)},
+    method=False,
+    node="ViewBackward0",
+)
+def view_as_size(input: Array, size: Any) -> Array:
+    """`input` seen in another shape without copying; RuntimeError if its strides forbid that."""
+    shape = infer_size(size, input.size)
+    if input.flags.c_contiguous:
+        return input.reshape(shape)
+    try:
+        return np.reshape(input, shape, copy=False)
+    except ValueError:
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one "
+            "dimension spans across two contiguous subspaces). Use .reshape(...) instead. "
+            f"(shape {list(input.shape)} as {list(shape)})"
+        ) from None
+
+
+@view(method=False, excuse="the bits are read as another type")
+def view_as_dtype(input: Array, dtype: Any) -> Array:
+    """The same memory read as another dtype; the last dimension grows or shrinks to fit."""
+    kind = dtype.numpy_dtype
+    if not input.ndim and kind.itemsize != input.dtype.itemsize:
+        raise RuntimeError(
+            f"self.dim() cannot be 0 to view {input.dtype} as {dtype} (different element sizes)"
+        )
+    return input.view(kind)
+
+
+@composite()
+def view_as(m: Any, input: Array, other: Array) -> Array:
+    """`input` seen in the shape of `other`."""
+    return m.view_as_size(input, tuple(other.shape))
+
+
+@composite()
+def reshape_as(m: Any, input: Array, other: Array) -> Array:
+    """`input` in the shape of `other`."""
+    return m.reshape(input, tuple(other.shape))
+
+
+@composite()
+def flatten(m: Any, input: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
+    """`input` with the dimensions from `start_dim` to `end_dim` made one."""
+    shape = tuple(input.shape)
+    start, end = wrap_dim(start_dim, len(shape)), wrap_dim(end_dim, len(shape))
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if start == end and shape:
+        return input
+    size = 1
+    for n in shape[start : end + 1]:
+        size *= n
+    return m.reshape(input, (*shape[:start], size, *shape[end + 1 :]))
+
+
+@composite()
+def unflatten(m: Any, input: Array, dim: int, sizes: Sequence[int]) -> Array:
+    """`input` with dimension `dim` split into `sizes` (one may be -1)."""
+    shape = tuple(input.shape)
+    d = wrap_dim(dim, len(shape))
+    if not len(sizes):
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    try:
+        parts = infer_size(sizes, shape[d])
+    except RuntimeError:
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} "
+            f"({shape[d]}) in the input tensor"
+        ) from None
+    return m.view_as_size(input, (*shape[:d], *parts, *shape[d + 1 :]))
+
+
+@composite()
+def ravel(m: Any, input: Array) -> Array:
+    """`input` as a 1-d tensor."""
+    return m.reshape(input, (-1,))
+
+
+@view(grad={"input": lambda m, g, input_shape: m.reshape(g, input_shape)})
+def squeeze(input: Array, dim: Any = None) -> Array:
+    """`input` without its dimensions of size one (or without those in `dim`), as a view."""
+    if dim is None:
+        return input.squeeze()
+    dims = dim if isinstance(dim, (tuple, list)) else (dim,)
+    wrapped = wrap_dims(dims, input.ndim) if dims else ()
+    return input.squeeze(tuple(d for d in wrapped if input.shape[d] == 1))
+
+
+@view(grad={"input": lambda m, g, input_shape: m.reshape(g, input_shape)})
+def unsqueeze(input: Array, dim: int) -> Array:
+    """`input` with a new dimension of size one before `dim`, as a view."""
+    return np.expand_dims(input, wrap_dim(dim, input.ndim + 1))
+
+
+# ---------------------------------------------------------------- another order
+@view(
+    grad={"input": lambda m, g, dim0, dim1: m.transpose(g, dim0, dim1)},
+    aliases=("swapaxes", "swapdims"),
+)
+def transpose(input: Array, dim0: int, dim1: int) -> Array:
+    """`input` with two dimensions exchanged, as a view."""
+    a, b = wrap_dim(dim0, input.ndim), wrap_dim(dim1, input.ndim)
+    return input.swapaxes(a, b) if input.ndim else input.view()
+
+
+@view(grad={"input": lambda m, g: m.t(g)})
+def t(input: Array) -> Array:
+    """The transpose of a matrix, as a view; a vector as it is."""
+    if input.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
+    return input.T
+
+
+@view(grad={"input": lambda m, g, dims: m.permute(g, _inverse(dims))}, varargs="dims")
+def permute(input: Array, dims: Any) -> Array:
+    """`input` with its dimensions in the order `dims`, as a view."""
+    if len(dims) != input.ndim:
+        raise RuntimeError(
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the "
+            f"length of the desired ordering of dimensions i.e. input.dim() = {input.ndim} is not "
+            f"equal to len(dims) = {len(dims)}"
+        )
+    order = [wrap_dim(int(d), input.ndim) for d in dims]
+    if len(set(order)) != len(order):
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return input.transpose(order)
+
+
+def _inverse(dims: Any) -> tuple[int, ...]:
+    n = len(dims)
+    order = [wrap_dim(int(d), n) for d in dims]
+    return tuple(order.index(i) for i in range(n))
+
+
+def _listed(dims: Any) -> list[int]:
+    return [int(d) for d in dims] if isinstance(dims, (tuple, list)) else [int(dims)]
+
+
+@composite(aliases=("moveaxis",))
+def movedim(m: Any, input: Array, source: Any, destination: Any) -> Array:
+    """`input` with the dimensions `source` moved to the places `destination`; others keep order."""
+    n = input.ndim
+    here = [wrap_dim(d, n) for d in _listed(source)]
+    there = [wrap_dim(d, n) for d in _listed(destination)]
+    if len(here) != len(there):
+        raise RuntimeError(
+            "movedim: Invalid source or destination dims: source "
+            f"({here} dims) should contain the same number of dims as destination ({there} dims)"
+        )
+    for name, dims in (("source", here), ("destination", there)):
+        if len(set(dims)) != len(dims):
+            raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
+    if not n:
+        return m.reshape(input, ())
+    order = [-1] * n
+    for s, d in zip(here, there, strict=True):
+        order[d] = s
+    rest = iter(i for i in range(n) if i not in here)
+    return m.permute(input, [next(rest) if i == -1 else i for i in order])
+
+
+# ---------------------------------------------------------------- broadcasting
+def _expand_error(shape: Any, sizes: Any, text: str) -> RuntimeError:
+    return RuntimeError(f"expand(torch.Tensor{list(shape)}, size={list(sizes)}): {text}")
+
+
+@view(
+    grad={"input": lambda m, g, input_shape: m.sum_to_size(g, input_shape)},
+    varargs="size",
+)
+def expand(input: Array, size: Any, *, implicit: bool = False) -> Array:
+    """`input` with dimensions of size one repeated to `size` (-1: unchanged), as a view."""
+    sizes = [int(n) for n in size]
+    extra = len(sizes) - input.ndim
+    if extra < 0:
+        raise _expand_error(
+            input.shape,
+            sizes,
+            f"the number of sizes provided ({len(sizes)}) must be greater or equal to the number "
+            f"of dimensions in the tensor ({input.ndim})",
+        )
+    for i, n in enumerate(sizes):
+        old = input.shape[i - extra] if i >= extra else 1
+        if n == -1:
+            if i < extra:
+                raise _expand_error(
+                    input.shape,
+                    sizes,
+                    f"the expanded size of the tensor (-1) isn't allowed in a leading, "
+                    f"non-existing dimension {i}",
+                )
+            sizes[i] = old
+        elif old not in (1, n):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({n}) must match the existing size ({old}) at "
+                f"non-singleton dimension {i}.  Target sizes: {sizes}.  Tensor sizes: "
+                f"{list(input.shape)}"
+            )
+    return np.broadcast_to(input, sizes)
+
+
+@composite()
+def expand_as(m: Any, input: Array, other: Array) -> Array:
+    """`input` expanded to the shape of `other`."""
+    return m.expand(input, tuple(other.shape))
+
+
+@composite()
+def broadcast_to(m: Any, input: Array, size: Any) -> Array:
+    """`input` expanded to `size`."""
+    return m.expand(input, tuple(size))
+
+
+def common_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The shape that all of `shapes` broadcast to; RuntimeError if there is none."""
+    try:
+        return np.broadcast_shapes(*map(tuple, shapes))
+    except ValueError:
+        listed = ", ".join(str(list(s)) for s in shapes)
+        raise RuntimeError(
+            f"Shape mismatch: objects cannot be broadcast to a single shape: {listed}"
+        ) from None
+
+
+@composite(method=False)
+def broadcast_tensors(m: Any, *tensors: Any) -> tuple[Array, ...]:
+    """The tensors expanded to their common shape."""
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    shape = common_shape([t.shape for t in tensors])
+    return tuple(m.expand(t, shape) for t in tensors)
+
+
+@structured(varargs="size", grad={"input": lambda m, g, input_shape: m.expand(g, input_shape)})
+def sum_to_size(input: Array, size: Any) -> Array:
+    """`input` summed over the dimensions in which `size` is one or missing."""
+    shape = tuple(int(n) for n in size)
+    if input.shape == shape and input.dtype.kind not in "b":
+        return input
+    extra = input.ndim - len(shape)
+    fits = extra >= 0 and all(
+        n in (1, input.shape[i + extra]) for i, n in enumerate(shape)
+    )
+    if not fits:
+        raise RuntimeError(
+            f"size {{{list(shape)}}} is not expandable to size {{{list(input.shape)}}}."
+        )
+    axes = tuple(range(extra)) + tuple(
+        i + extra for i, n in enumerate(shape) if n == 1 and input.shape[i + extra] != 1
+    )
+    kind = np.int64 if input.dtype.kind in "biu" else None
+    return np.asarray(input.sum(axes, kind, keepdims=True)).reshape(shape)
+
+
+# ---------------------------------------------------------------- parts
+def _unnarrow(m: Any, g: Any, dim: int, start: Any, length: int, shape: Any) -> Any:
+    d = wrap_dim(dim, len(shape))
+    start = int(start) + (shape[d] if int(start) < 0 else 0)
+    return m.basic_index_back(g, at_dim(d, slice(start, start + length)), tuple(shape))
+
+
+@view(
+    grad={
+        "input": lambda m, g, dim, start, length, input_shape: _unnarrow(
+            m, g, dim, start, length, input_shape
+        )
+    },
+    node="SliceBackward0",
+)
+def narrow(input: Array, dim: int, start: Any, length: int) -> Array:
+    """`length` rows of `input` along `dim` from `start` on, as a view."""
+    if not input.ndim:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    d = wrap_dim(dim, input.ndim)
+    n = input.shape[d]
+    if getattr(start, "ndim", 0):
+        raise RuntimeError("narrow(): start must be an 0-dim integral Tensor.")
+    start = int(start)
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if not -n <= start <= n:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-n}, {n}], but got {start})"
+        )
+    start += n if start < 0 else 0
+    if start + length > n:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+    return input[at_dim(d, slice(start, start + length))]
+
+
+@composite()
+def select(m: Any, input: Array, dim: int, index: int) -> Array:
+    """The part of `input` at `index` along `dim`, without that dimension, as a view."""
+    if not input.ndim:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    d = wrap_dim(dim, input.ndim)
+    n = input.shape[d]
+    if not -n <= int(index) < n:
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(input.shape)} at "
+            f"dimension {d}"
+        )
+    return m.basic_index(input, at_dim(d, int(index)))
+
+
+@composite(method=False)
+def slice_of(
+    m: Any, input: Array, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> Array:
+    """Every `step`-th row of `input` along `dim` from `start` to before `end`, as a view."""
+    d = wrap_dim(dim, input.ndim)
+    return m.basic_index(input, at_dim(d, slice(start, end, step)))
+
+
+# ---------------------------------------------------------------- windows and strides
+def strided(input: Array, shape: Any, strides: Any, start: int, writeable: bool = True) -> Array:
+    """The memory behind `input` seen with another shape and strides (bytes), from byte `start`."""
+    root = input
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    out = np.ndarray(tuple(shape), input.dtype, root.ravel("K").view(np.uint8), start, strides)
+    if not writeable or not input.flags.writeable:
+        out.flags.writeable = False
+    return out
+
+
+def byte_offset(input: Array) -> int:
+    """Bytes between the start of the memory behind `input` and its first element."""
+    root = input
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    return int(
+        input.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    )
+
+
+@view(
+    grad={
+        "input": lambda m, g, input_shape, dimension, size, step: m.unfold_back(
+            g, tuple(input_shape), dimension, size, step
+        )
+    }
+)
+def unfold(input: Array, dimension: int, size: int, step: int) -> Array:
+    """All windows of `size` along a dimension, `step` apart, in a new last dimension, as a view."""
+    d = wrap_dim(dimension, input.ndim)
+    shape, strides = (input.shape, input.strides) if input.ndim else ((1,), (0,))
+    if size < 0 or size > shape[d]:
+        raise RuntimeError(
+            f"maximum size for tensor at dimension {d} is {shape[d]} but size is {size}"
+        )
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    count = (shape[d] - size) // step + 1
+    if not input.ndim:
+        return input.reshape(1)[:size]
+    return strided(
+        input,
+        (*shape[:d], count, *shape[d + 1 :], size),
+        (*strides[:d], strides[d] * step, *strides[d + 1 :], strides[d]),
+        byte_offset(input),
+        writeable=step >= size,
+    )
+
+
+@structured(
+    method=False,
+    grad={"input": lambda m, g, dimension, size, step: m.unfold(g, dimension, size, step)},
+)
+def unfold_back(input: Array, shape: Any, dimension: int, size: int, step: int) -> Array:
+    """Windows added up where they lie in a tensor of `shape`: the derivative of `unfold`."""
+    if not shape:
+        return input.reshape(-1).sum(keepdims=True).reshape(())
+    d = wrap_dim(dimension, len(shape))
+    out = np.zeros(shape, input.dtype)
+    count = input.shape[d]
+    for i in range(size):
+        out[at_dim(d, slice(i, i + count * step, step))] += input[..., i]
+    return out
+
+
+def _positions(d: Array, size: Any, stride: Any, offset: int) -> Array:
+    """The element numbers that a strided view of the memory visits."""
+    place = np.full(tuple(size), offset, np.int64)
+    for axis, (n, s) in enumerate(zip(size, stride, strict=True)):
+        steps = np.arange(n) * s
+        place += steps.reshape([-1 if i == axis else 1 for i in range(len(size))])
+    return place
+
+
+@view(
+    grad={
+        "input": lambda m, g, input, size, stride, storage_offset: m.as_strided_back(
+            g, m.constant(input), size, stride, storage_offset
+        )
+    }
+)
+def as_strided(
+    input: Array, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Array:
+    """The memory of `input` seen with any size and strides (in elements), as a view."""
+    item = input.dtype.itemsize
+    start = byte_offset(input) if storage_offset is None else int(storage_offset) * item
+    if len(size) != len(stride):
+        raise RuntimeError("mismatch in length of strides and shape")
+    if any(s < 0 for s in stride):
+        raise RuntimeError(
+            "as_strided: Negative strides are not supported at the moment, got strides: "
+            f"{list(stride)}"
+        )
+    try:
+        return strided(input, size, [int(s) * item for s in stride], start)
+    except (TypeError, ValueError) as error:
+        raise RuntimeError(
+            f"as_strided: size {list(size)}, stride {list(stride)} and offset {start // item} "
+            f"reach outside the storage ({error})"
+        ) from None
+
+
+@structured(method=False, excuse="only used in backward")
+def as_strided_back(
+    input: Array, source: Array, size: Any, stride: Any, storage_offset: int | None
+) -> Array:
+    """`input` added up at the elements of `source` that a strided view visited."""
+    item = source.dtype.itemsize
+    here = byte_offset(source) // item
+    there = here if storage_offset is None else int(storage_offset)
+    visited = _positions(source, size, stride, there)
+    own = _positions(source, source.shape, [s // item for s in source.strides], here)
+    top = _largest(visited, own) + 1
+    total = np.zeros(top, input.dtype)
+    np.add.at(total, visited.reshape(-1), input.reshape(-1))
+    return total[own]
+
+
+def _largest(a: Array, b: Array) -> int:
+    """The largest number in two arrays (-1 if both are empty)."""
+    return int(np.max(np.concatenate([a.reshape(-1), b.reshape(-1), [-1]])))

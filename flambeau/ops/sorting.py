@@ -1,0 +1,277 @@
+"""Sorting, searching in what is sorted, and finding what is unique."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .promotion import is_number, title, widened
+from .record import Array, composite, structured
+from .shapes import at_dim, wrap_dim
+
+
+def _order(x: Array, d: int, descending: bool) -> Array:
+    """The stable order of `x` along `d`; NaN counts as the largest."""
+    x = widened(x)
+    if x.dtype.kind == "c":
+        raise RuntimeError("Sort does not support complex dtypes on CPU")
+    if not descending:
+        return np.argsort(x, d, kind="stable")
+    # Sorting the reversed sequence and reversing the result keeps equal elements in order.
+    turned = np.argsort(np.flip(x, d), d, kind="stable")
+    return np.ascontiguousarray(np.flip(x.shape[d] - 1 - turned, d))
+
+
+@structured(
+    outputs=2,
+    fields=("values", "indices"),
+    result="sort",
+    out=True,
+    method=False,
+    node="SortBackward0",
+    grad={
+        "input": lambda m, g, out1, input_shape, dim: (
+            m.put_along(g[0], out1, wrap_dim(dim, len(input_shape)), tuple(input_shape))
+            if len(input_shape)
+            else g[0]
+        )
+    },
+)
+def sort_along(input: Array, dim: int, descending: bool) -> tuple[Array, Array]:
+    """`input` sorted along `dim`, and where the elements came from."""
+    d = wrap_dim(dim, input.ndim)
+    if not input.ndim:
+        return input.copy(), np.asarray(0)
+    order = _order(input, d, descending)
+    return np.take_along_axis(input, order, d), order
+
+
+@composite(out=True)
+def sort(
+    m: Any, input: Array, dim: int = -1, descending: bool = False, stable: bool | None = None
+) -> Any:
+    """`input` sorted along `dim` (equal elements keep their order), and the indices."""
+    if isinstance(dim, bool):
+        dim, descending = -1, dim
+    return m.sort_along(input, dim, descending)
+
+
+@composite(out=True)
+def argsort(
+    m: Any, input: Array, dim: int = -1, descending: bool = False, stable: bool = False
+) -> Array:
+    """The indices that sort `input` along `dim`."""
+    return m.sort_along(m.constant(input), dim, descending)[1]
+
+
+@composite(out=True)
+def msort(m: Any, input: Array) -> Array:
+    """`input` sorted along its first dimension."""
+    return m.sort_along(input, 0, False)[0]
+
+
+@structured(
+    outputs=2,
+    fields=("values", "indices"),
+    out=True,
+    grad={
+        "input": lambda m, g, out1, input_shape, dim: (
+            m.put_along(g[0], out1, wrap_dim(dim, len(input_shape)), tuple(input_shape))
+            if len(input_shape)
+            else g[0]
+        )
+    },
+)
+def topk(
+    input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True  # noqa: A002
+) -> tuple[Array, Array]:
+    """The `k` largest (or smallest) elements along `dim`, in order, and their indices."""
+    d = wrap_dim(dim, input.ndim)
+    n = input.shape[d] if input.ndim else 1
+    if not 0 <= k <= n:
+        raise RuntimeError("selected index k out of range")
+    if not input.ndim:
+        return (input.copy(), np.asarray(0)) if k else (input.reshape(1)[:0], np.zeros(0, np.int64))
+    if 0 < k < n // 8:
+        return _few(input, k, d, largest)
+    order = _order(input, d, largest)[at_dim(d, slice(k))]
+    return np.take_along_axis(input, order, d), np.ascontiguousarray(order)
+
+
+def _few(input: Array, k: int, d: int, largest: bool) -> tuple[Array, Array]:
+    x = widened(input)
+    n = x.shape[d]
+    place = np.argpartition(x, n - k if largest else k - 1, d)
+    place = place[at_dim(d, slice(n - k, None) if largest else slice(k))]
+    place = np.sort(place, d)  # equal elements come out in the order of their indices
+    order = _order(np.take_along_axis(x, place, d), d, largest)
+    index = np.take_along_axis(place, order, d)
+    return np.take_along_axis(input, index, d), index
+
+
+# ---------------------------------------------------------------- unique elements
+@structured(method=False, outputs=3, excuse="no derivative")
+def unique_of(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
+    """The sorted unique elements (or slices along `dim`), inverse indices and counts."""
+    if dim is None:
+        values, inverse, counts = np.unique(
+            input, return_inverse=True, return_counts=True, equal_nan=False
+        )
+        return values, inverse.reshape(input.shape).astype(np.int64), counts.astype(np.int64)
+    d = wrap_dim(dim, input.ndim)
+    if not input.shape[d]:
+        return input.copy(), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if not input.size:
+        raise RuntimeError(
+            "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
+        )
+    values, inverse, counts = np.unique(
+        input, return_inverse=True, return_counts=True, axis=d, equal_nan=False
+    )
+    return values, inverse.reshape(-1).astype(np.int64), counts.astype(np.int64)
+
+
+@structured(method=False, outputs=3, excuse="no derivative")
+def unique_runs(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
+    """The first element (or slice) of each run of equal ones, run numbers and run lengths."""
+    flat = dim is None
+    x = input.reshape(-1) if dim is None else np.moveaxis(input, wrap_dim(dim, input.ndim), 0)
+    if not len(x):
+        return input.copy(), np.zeros(input.shape if flat else 0, np.int64), np.zeros(0, np.int64)
+    changed = x[1:] != x[:-1]
+    if changed.ndim > 1:
+        changed = changed.any(tuple(range(1, changed.ndim)))
+    starts = np.flatnonzero(np.concatenate(([True], changed)))
+    inverse = np.cumsum(np.concatenate(([0], changed.astype(np.int64))))
+    counts = np.diff(np.append(starts, len(x)))
+    values = x[starts]
+    if dim is not None:
+        values = np.moveaxis(values, 0, wrap_dim(dim, input.ndim))
+    return values, inverse.reshape(input.shape) if flat else inverse, counts
+
+
+def _chosen(parts: Any, return_inverse: bool, return_counts: bool) -> Any:
+    values, inverse, counts = parts
+    found = (values,)
+    if return_inverse:
+        found += (inverse,)
+    if return_counts:
+        found += (counts,)
+    return found if len(found) > 1 else values
+
+
+@composite()
+def unique(
+    m: Any,
+    input: Array,
+    sorted: bool = True,  # noqa: A002
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The unique elements (or slices along `dim`), sorted; with inverse indices and counts if asked."""
+    return _chosen(m.unique_of(input, dim), return_inverse, return_counts)
+
+
+@composite()
+def unique_consecutive(
+    m: Any,
+    input: Array,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The first element of each run of equal ones; with run numbers and lengths if asked."""
+    return _chosen(m.unique_runs(input, dim), return_inverse, return_counts)
+
+
+# ---------------------------------------------------------------- searching
+@structured(method=False, excuse="indices")
+def search(
+    sorted_sequence: Array,
+    input: Array,
+    right: bool,
+    out_int32: bool,
+    sorter: Array | None = None,
+) -> Array:
+    """For each element of `input` the place in the sorted sequence where it would be inserted."""
+    side = "right" if right else "left"
+    kind = np.int32 if out_int32 else np.int64
+    rows, values = widened(sorted_sequence), widened(input)
+    if sorter is not None:
+        if sorter.shape != rows.shape:
+            raise RuntimeError(
+                "torch.searchsorted(): boundary and sorter must have the same size, but got "
+                f"boundary tensor {list(rows.shape)} and sorter tensor {list(sorter.shape)}"
+            )
+        if sorter.dtype != np.int64:
+            raise RuntimeError(
+                f"torch.searchsorted(): sorter must be a tensor of long dtype but got dtype "
+                f"{title(sorter)}"
+            )
+        if sorter.size and (sorter.min() < 0 or sorter.max() >= rows.shape[-1]):
+            raise RuntimeError("torch.searchsorted(): sorter index out of range")
+        rows = np.take_along_axis(rows, sorter, -1)
+    if rows.ndim == 1:
+        return np.asarray(np.searchsorted(rows, values, side)).astype(kind)
+    if rows.ndim == 0 or rows.shape[:-1] != values.shape[:-1]:
+        raise RuntimeError(
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 "
+            "dimensions of boundaries tensor and input value tensor must match, but we got "
+            f"boundaries tensor {list(rows.shape)} and input value tensor {list(values.shape)}"
+        )
+    out = np.empty(values.shape, kind)
+    lines = values.reshape(-1, values.shape[-1])
+    table = rows.reshape(-1, rows.shape[-1])
+    for place, row, line in zip(out.reshape(lines.shape), table, lines, strict=True):
+        place[...] = np.searchsorted(row, line, side)
+    return out
+
+
+@composite(method=False, out=True)
+def searchsorted(
+    m: Any,
+    sorted_sequence: Array,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Any = None,
+) -> Array:
+    """Where each value (a tensor or a number) would be inserted into each sorted row.
+
+    `side` "left" gives the first fitting place, "right" (or `right`) the last.
+    """
+    if side not in (None, "left", "right"):
+        raise RuntimeError(
+            f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}"
+        )
+    if side == "left" and right:
+        raise RuntimeError(
+            "torch.searchsorted(): side and right can't be set to opposites, got side of left "
+            "while right was True"
+        )
+    if is_number(input):
+        if sorted_sequence.ndim != 1:
+            raise RuntimeError(
+                "torch.searchsorted(): input value can be a scalar only when boundaries tensor "
+                f"dimension is 1, but we got boundaries tensor dim({sorted_sequence.ndim})"
+            )
+        input = m.number(input)
+    return m.search(sorted_sequence, input, right or side == "right", out_int32, sorter)
+
+
+@composite(method=False, out=True)
+def bucketize(
+    m: Any, input: Any, boundaries: Array, *, out_int32: bool = False, right: bool = False
+) -> Array:
+    """The number of the bucket between sorted `boundaries` into which each value falls."""
+    if boundaries.ndim != 1:
+        raise RuntimeError(
+            f"boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})"
+        )
+    if is_number(input):
+        input = m.number(input)
+    return m.search(boundaries, input, right, out_int32)

@@ -1,0 +1,518 @@
+"""Statistics: variance, norms, quantiles, histograms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from .promotion import is_number, title, widened
+from .record import Array, composite, reduction, structured
+from .shapes import count, restore_dims, wrap_dim, wrap_dims
+
+
+# ---------------------------------------------------------------- variance
+def _variance(input: Array, dim: Any, correction: float, keepdim: bool) -> Array:
+    if input.dtype.kind in "biu":
+        raise RuntimeError("std and var only support floating point and complex dtypes")
+    x = widened(input)
+    axes = wrap_dims(dim, x.ndim)
+    apart = x - x.mean(axes, keepdims=True) if x.size else x
+    square = apart.real**2 + apart.imag**2 if x.dtype.kind == "c" else np.square(apart)
+    total = np.add.reduce(square, axes, keepdims=keepdim)
+    freedom = max(count(x.shape, dim) - correction, 0)
+    return np.asarray(np.true_divide(total, square.dtype.type(freedom)))
+
+
+def _real_kind(input: Array) -> Any:
+    return input.real.dtype if input.dtype.kind == "c" else input.dtype
+
+
+def _apart(m: Any, x: Any, dim: Any, correction: float) -> Any:
+    """The derivative of the variance: 2 (x - mean) / (n - correction)."""
+    freedom = count(x.shape, dim) - correction
+    scale = 2.0 / freedom if freedom > 0 else math.inf
+    return (x - m.mean(x, dim, True)) * scale
+
+
+@reduction(
+    method=False,
+    node="VarBackward0",
+    grad={
+        "input": lambda m, g, input, dim, correction, keepdim: restore_dims(
+            m, g, input.shape, dim, keepdim
+        )
+        * _apart(m, input, dim, correction)
+    },
+)
+def var_of(input: Array, dim: Any, correction: float, keepdim: bool) -> Array:
+    """The variance over `dim`, with `correction` subtracted from the number of elements."""
+    out = _variance(input, dim, correction, keepdim)
+    return out.astype(_real_kind(input), copy=False)
+
+
+def _std_gradient(
+    m: Any, g: Any, x: Any, out: Any, dim: Any, correction: float, keepdim: bool
+) -> Any:
+    zero = m.eq(out, 0)
+    scale = m.where(zero, 0, g / m.where(zero, 1, 2 * out))
+    return restore_dims(m, scale, x.shape, dim, keepdim) * _apart(m, x, dim, correction)
+
+
+@reduction(
+    method=False,
+    node="StdBackward0",
+    grad={
+        "input": lambda m, g, input, out, dim, correction, keepdim: _std_gradient(
+            m, g, input, out, dim, correction, keepdim
+        )
+    },
+)
+def std_of(input: Array, dim: Any, correction: float, keepdim: bool) -> Array:
+    """The standard deviation over `dim`, with `correction` subtracted from the count."""
+    out = np.sqrt(_variance(input, dim, correction, keepdim))
+    return out.astype(_real_kind(input), copy=False)
+
+
+def _spread_options(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 0 if unbiased is False else 1
+    return dim, correction
+
+
+@composite(out=True)
+def var(
+    m: Any,
+    input: Array,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Array:
+    """The variance over `dim`; `correction` (1) is subtracted from the number of elements."""
+    dim, correction = _spread_options(dim, unbiased, correction)
+    return m.var_of(input, dim, correction, keepdim)
+
+
+@composite(out=True)
+def std(
+    m: Any,
+    input: Array,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Array:
+    """The standard deviation over `dim`; `correction` (1) is subtracted from the count."""
+    dim, correction = _spread_options(dim, unbiased, correction)
+    return m.std_of(input, dim, correction, keepdim)
+
+
+@composite(method=False)
+def var_mean(
+    m: Any,
+    input: Array,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Array, Array]:
+    """The variance and the mean over `dim`."""
+    dim, correction = _spread_options(dim, unbiased, correction)
+    return m.var_of(input, dim, correction, keepdim), m.mean(input, dim, keepdim)
+
+
+@composite(method=False)
+def std_mean(
+    m: Any,
+    input: Array,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Array, Array]:
+    """The standard deviation and the mean over `dim`."""
+    dim, correction = _spread_options(dim, unbiased, correction)
+    return m.std_of(input, dim, correction, keepdim), m.mean(input, dim, keepdim)
+
+
+# ---------------------------------------------------------------- norms
+def _norm_gradient(
+    m: Any, g: Any, x: Any, out: Any, ord: float, dim: Any, keepdim: bool  # noqa: A002
+) -> Any:
+    g, out = (restore_dims(m, v, x.shape, dim, keepdim) for v in (g, out))
+    if ord == 0:
+        return m.mul(x, 0)
+    if ord == 1:
+        return m.sgn(x) * g
+    zero = m.eq(out, 0)
+    safe = m.where(zero, 1, out)
+    if ord == 2:
+        return x * m.where(zero, 0, g / safe)
+    size = m.abs(x)
+    if math.isinf(ord):
+        mask = m.logical_or(m.eq(size, out), m.logical_and(m.isnan(size), m.isnan(out)))
+        share = g / m.sum(mask, wrap_dims(dim, x.ndim), True)
+        return m.sgn(x) * m.where(mask, share, 0)
+    nought = m.eq(size, 0)
+    power = m.where(nought, 0, m.pow(m.where(nought, 1, size), ord - 1))
+    return m.sgn(x) * power * m.where(zero, 0, g / m.pow(safe, ord - 1))
+
+
+@reduction(
+    method=False,
+    out=True,
+    node="LinalgVectorNormBackward0",
+    grad={
+        "x": lambda m, g, x, out, ord, dim, keepdim: _norm_gradient(m, g, x, out, ord, dim, keepdim)
+    },
+)
+def linalg_vector_norm(
+    x: Array,
+    ord: float = 2,  # noqa: A002
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+) -> Array:
+    """The p-norm (`ord`) of all elements, or over the dimensions `dim`; real."""
+    if dtype is not None:
+        x = x.astype(dtype.numpy_dtype)
+    if x.dtype.kind in "biu":
+        raise RuntimeError(
+            "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
+            f"{title(x)}"
+        )
+    axes = wrap_dims(dim, x.ndim)
+    kind = _real_kind(x)
+    size = np.abs(widened(x))
+    _check_norm_size(x, ord, axes)
+    out = _norm(size, ord, axes, keepdim)
+    return np.asarray(out).astype(kind, copy=False)
+
+
+def _check_norm_size(x: Array, ord: float, axes: tuple[int, ...]) -> None:  # noqa: A002
+    if (ord < 0 or ord == math.inf) and any(x.shape[d] == 0 for d in axes):
+        raise RuntimeError(
+            f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the "
+            "operation does not have an identity"
+        )
+
+
+def _norm(size: Array, ord: float, axes: tuple[int, ...], keepdim: bool) -> Any:  # noqa: A002
+    if ord == 0:
+        return np.count_nonzero(size, axes, keepdims=keepdim)
+    if math.isinf(ord):
+        pick = np.maximum if ord > 0 else np.minimum
+        return pick.reduce(size, axes, keepdims=keepdim)
+    if ord == 1:
+        return np.add.reduce(size, axes, keepdims=keepdim)
+    if ord == 2:
+        return np.sqrt(np.add.reduce(np.square(size), axes, keepdims=keepdim))
+    return np.power(np.add.reduce(np.power(size, ord), axes, keepdims=keepdim), 1.0 / ord)
+
+
+@composite()
+def norm(
+    m: Any,
+    input: Array,
+    p: Any = "fro",
+    dim: Any = None,
+    keepdim: bool = False,
+    out: Any = None,
+    dtype: Any = None,
+) -> Array:
+    """The p-norm over `dim`; "fro" is the 2-norm, "nuc" the sum of the singular values."""
+    if p == "nuc":
+        if dim is not None:
+            input = m.movedim(input, tuple(dim), (-2, -1))
+        values = m.sum(m.linalg_svdvals(input), -1)
+        if keepdim:
+            values = m.unsqueeze(m.unsqueeze(values, -1), -1)
+        result = values if dim is None or not keepdim else m.movedim(values, (-2, -1), tuple(dim))
+    else:
+        order = 2 if p in ("fro", None) else p
+        result = m.linalg_vector_norm(input, order, dim, keepdim, dtype=dtype)
+    return result if out is None else out.copy_(result)
+
+
+@composite()
+def dist(m: Any, input: Array, other: Array, p: float = 2) -> Array:
+    """The p-norm of input - other."""
+    return m.linalg_vector_norm(m.sub(input, other), p)
+
+
+@composite(inplace=True, out=True)
+def renorm(m: Any, input: Array, p: float, dim: int, maxnorm: float) -> Array:
+    """`input` with every slice along `dim` whose p-norm exceeds `maxnorm` scaled down to it."""
+    if input.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions")
+    d = wrap_dim(dim, input.ndim)
+    others = tuple(i for i in range(input.ndim) if i != d)
+    norms = m.linalg_vector_norm(input, p, others, True)
+    scale = m.where(norms > maxnorm, maxnorm / (norms + 1e-7), 1.0)
+    return m.mul(input, scale)
+
+
+# ---------------------------------------------------------------- quantiles
+_INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _check_quantile(name: str, m: Any, x: Any, q: Any, interpolation: str) -> None:
+    if interpolation not in _INTERPOLATIONS:
+        raise RuntimeError(
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, "
+            f"but got {interpolation}"
+        )
+    if not m.dtype(x).is_floating_point:
+        raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
+    if m.dtype(q) is not m.dtype(x):
+        raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
+    if q.ndim > 1:
+        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
+    if bool(m.any(m.logical_or(q < 0, q > 1))):
+        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+
+
+def _quantile(
+    m: Any, name: str, x: Any, q: Any, dim: Any, keepdim: bool, interpolation: str, skip: bool
+) -> Any:
+    if is_number(q):
+        if not 0 <= q <= 1:
+            raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q}")
+        q = m.number(float(q), x)
+    _check_quantile(name, m, x, q, interpolation)
+    shape, flat = tuple(x.shape), dim is None
+    d = 0 if flat else wrap_dim(dim, x.ndim)
+    ranked = m.reshape(x, (-1,)) if flat or not shape else m.movedim(x, d, -1)
+    ranked = m.sort(ranked)[0]
+    n = ranked.shape[-1]
+    if not n:
+        raise RuntimeError(f"{name}() input tensor must be non-empty")
+    points = m.reshape(q, (-1,))
+    unknown = m.isnan(ranked)
+    if skip:
+        known = m.sum(m.logical_not(unknown), -1, True)
+        rank = m.clamp_min(points * (m.cast(known, m.dtype(x)) - 1), 0)
+    else:
+        rank = points * (n - 1) + m.mul(m.narrow(m.cast(unknown, m.dtype(x)), -1, 0, 1), 0)
+        rank = m.where(m.any(unknown, -1, True), float(n - 1), rank)
+    values = m.movedim(_between(m, ranked, rank, interpolation), -1, 0)
+    if keepdim:
+        kept = (1,) * len(shape) if flat else (*shape[:d], 1, *shape[d + 1 :])
+        values = m.reshape(values, (values.shape[0], *kept))
+    return values if q.ndim else m.reshape(values, tuple(values.shape[1:]))
+
+
+def _between(m: Any, ranked: Any, rank: Any, interpolation: str) -> Any:
+    if interpolation == "lower":
+        rank = m.floor(rank)
+    elif interpolation == "higher":
+        rank = m.ceil(rank)
+    elif interpolation == "nearest":
+        rank = m.round(rank)
+    below = m.cast(m.floor(rank), dtypes.int64)
+    low = m.gather(ranked, -1, below)
+    if interpolation not in ("linear", "midpoint"):
+        return low
+    high = m.gather(ranked, -1, m.cast(m.ceil(rank), dtypes.int64))
+    if interpolation == "midpoint":
+        return m.lerp(low, high, 0.5)
+    return m.lerp(low, high, rank - m.floor(rank))
+
+
+@composite(out=True)
+def quantile(
+    m: Any,
+    input: Array,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Array:
+    """The `q`-quantiles (numbers in [0, 1]) of all elements or along `dim`, q's shape in front."""
+    return _quantile(m, "quantile", input, q, dim, keepdim, interpolation, False)
+
+
+@composite(out=True)
+def nanquantile(
+    m: Any,
+    input: Array,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Array:
+    """The `q`-quantiles of what is not NaN."""
+    return _quantile(m, "nanquantile", input, q, dim, keepdim, interpolation, True)
+
+
+# ---------------------------------------------------------------- counting
+@structured(excuse="counts")
+def bincount(input: Array, weights: Array | None = None, minlength: int = 0) -> Array:
+    """How often each number occurs in a 1-d tensor of non-negative integers, or their weights."""
+    if input.ndim != 1 or input.dtype.kind not in "iu" or (input.size and input.min() < 0):
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    if weights is not None and weights.shape != input.shape:
+        raise RuntimeError("weights should be 1-d and have the same length as input")
+    out = np.bincount(input, weights, minlength)
+    if weights is None:
+        return out.astype(np.int64)
+    return out.astype(np.float32 if weights.dtype == np.float32 else np.float64)
+
+
+@structured(out=True, excuse="counts")
+def histc(input: Array, bins: int = 100, min: float = 0, max: float = 0) -> Array:  # noqa: A002
+    """How many elements fall into each of `bins` equal bins from `min` to `max`."""
+    if bins <= 0:
+        raise RuntimeError("torch.histc(): bins must be > 0")
+    lo, hi = float(min), float(max)
+    x = widened(input).reshape(-1)
+    if lo == hi and x.size:
+        lo, hi = float(x.min()), float(x.max())
+    if not (math.isfinite(lo) and math.isfinite(hi)):
+        raise RuntimeError(f"torch.histc(): range of [{lo}, {hi}] is not finite")
+    if lo == hi:
+        lo, hi = lo - 1, hi + 1
+    if lo > hi:
+        raise RuntimeError("torch.histc(): max must be larger than min")
+    inside = x[(x >= lo) & (x <= hi)]
+    place = ((inside.astype(np.float64) - lo) / (hi - lo) * bins).astype(np.int64)
+    counts = np.bincount(np.minimum(place, bins - 1), minlength=bins)
+    return counts.astype(input.dtype)
+
+
+@structured(
+    outputs=2, fields=("hist", "bin_edges"), result="histogram", excuse="counts", method=False
+)
+def histogram_of(
+    input: Array, edges: Array, weight: Array | None = None, density: bool = False
+) -> tuple[Array, Array]:
+    """Counts (or summed weights, or densities) between neighbouring edges, and the edges."""
+    flat = None if weight is None else weight.reshape(-1)
+    hist, _ = np.histogram(input.reshape(-1), edges, weights=flat, density=density)
+    return hist.astype(input.dtype), edges
+
+
+@structured(method=False, excuse="bin edges")
+def histogram_edges(input: Array, bins: int, range: Sequence[float] | None = None) -> Array:  # noqa: A002
+    """The edges of `bins` equal bins over `range`, or over all of `input`."""
+    if bins <= 0:
+        raise RuntimeError("torch.histogram(): bins must be > 0")
+    lo, hi = range or ((float(input.min()), float(input.max())) if input.size else (0.0, 1.0))
+    if lo == hi:
+        lo, hi = lo - 0.5, hi + 0.5
+    if lo > hi:
+        raise RuntimeError("torch.histogram(): max should be larger than min")
+    return np.linspace(lo, hi, bins + 1).astype(input.dtype)
+
+
+@composite()
+def histogram(
+    m: Any,
+    input: Array,
+    bins: Any,
+    *,
+    range: Sequence[float] | None = None,  # noqa: A002
+    weight: Any = None,
+    density: bool = False,
+) -> Any:
+    """Counts in `bins` (a number, or the edges), and the edges."""
+    edges = m.histogram_edges(input, bins, range) if is_number(bins) else bins
+    return m.histogram_of(input, edges, weight, density)
+
+
+def _check_cov_weights(m: Any, input: Any, fweights: Any, aweights: Any) -> None:
+    count = input.shape[-1] if input.ndim else 1
+    for name, w, integral in (("fweights", fweights, True), ("aweights", aweights, False)):
+        if w is None:
+            continue
+        if w.ndim > 1:
+            raise RuntimeError(
+                f"cov(): expected {name} to have one or fewer dimensions but got {name} with "
+                f"{w.ndim} dimensions"
+            )
+        kind = m.dtype(w)
+        if (kind.inexact or kind is dtypes.bool_) if integral else not kind.is_floating_point:
+            wanted = "integral" if integral else "floating point"
+            raise RuntimeError(
+                f"cov(): expected {name} to have {wanted} dtype but got {name} with {kind} dtype"
+            )
+        size = w.shape[0] if w.ndim else 1
+        if size != count:
+            raise RuntimeError(
+                f"cov(): expected {name} to have the same numel as there are observations in the "
+                f"input but got {size} != {count}"
+            )
+        if size and bool(m.any(w < 0)):
+            raise RuntimeError(f"cov(): {name} cannot be negative")
+
+
+@composite()
+def cov(
+    m: Any, input: Array, *, correction: int = 1, fweights: Any = None, aweights: Any = None
+) -> Array:
+    """The covariance matrix of variables in rows, optionally weighted by observation."""
+    if input.ndim > 2:
+        raise RuntimeError(
+            f"cov(): expected input to have two or fewer dimensions but got an input with "
+            f"{input.ndim} dimensions"
+        )
+    _check_cov_weights(m, input, fweights, aweights)
+    x = m.floating(input if input.ndim == 2 else m.reshape(input, (1, -1)))
+    weights = fweights
+    if aweights is not None:
+        weights = aweights if weights is None else m.mul(weights, aweights)
+    if weights is None:
+        total: Any = x.shape[1]
+        apart = x - m.mean(x, 1, True)
+        scaled, freedom = apart, total - correction
+    else:
+        total = m.sum(weights)
+        apart = x - m.sum(x * weights, 1, True) / total
+        scaled = apart * weights
+        lost = correction if aweights is None else correction * m.sum(weights * aweights) / total
+        freedom = total - lost
+    product = m.matmul(scaled, m.conj(m.transpose(apart, 0, 1)))
+    if is_number(freedom):
+        out = m.true_divide(product, _larger(freedom, 0))
+    else:
+        out = m.true_divide(product, m.clamp_min(freedom, 0))
+    return m.reshape(out, ()) if out.shape[0] == 1 else out
+
+
+def _larger(a: float, b: float) -> float:
+    """The larger number (`max` is an op's name in many modules)."""
+    return a if a > b else b
+
+
+@composite()
+def corrcoef(m: Any, input: Array) -> Array:
+    """The matrix of correlation coefficients of variables in rows."""
+    if input.ndim > 2:
+        raise RuntimeError(
+            "corrcoef(): expected input to have two or fewer dimensions but got an input with "
+            f"{input.ndim} dimensions"
+        )
+    c = m.cov(input)
+    if not c.ndim:
+        return c / c
+    spread = m.sqrt(m.diagonal(c))
+    if m.dtype(spread).is_complex:
+        spread = m.real(spread)
+    return c / m.unsqueeze(spread, 1) / m.unsqueeze(spread, 0)
+
+

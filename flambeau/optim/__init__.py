@@ -1,0 +1,45 @@
+"""Optimizers and learning-rate schedules, with PyTorch's names, options and checkpoint format.
+
+One algorithm to a file. `optimizer` has the base class, `elementwise` what algorithms share whose
+update is a rule for one element (`flambeau.tensor.updates` applies it), `lr_scheduler` the
+schedules. What may enter: algorithms that PyTorch has, each written once.
+"""
+
+from __future__ import annotations
+
+from . import lr_scheduler, swa_utils
+from .adadelta import Adadelta
+from .adafactor import Adafactor
+from .adagrad import Adagrad
+from .adam import Adam
+from .adamax import Adamax
+from .adamw import AdamW
+from .asgd import ASGD
+from .lbfgs import LBFGS
+from .muon import Muon
+from .nadam import NAdam
+from .optimizer import Optimizer
+from .radam import RAdam
+from .rmsprop import RMSprop
+from .rprop import Rprop
+from .sgd import SGD
+
+__all__ = [
+    "ASGD",
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "lr_scheduler",
+    "swa_utils",
+]

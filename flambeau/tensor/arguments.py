@@ -1,0 +1,98 @@
+"""The argument lists of generated functions, and arguments that are not plain CPU tensors."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from ..ops.record import Op
+from . import core
+
+MISSING: Any = object()
+"""Stands for an argument that must be given under one of two names."""
+_NUMPY_NAMES = {"dim": "axis", "keepdim": "keepdims"}
+
+
+def _numpy_names(op: Op) -> dict[str, str]:
+    """NumPy's spellings of the op's parameters, which PyTorch takes as well."""
+    names = list(op.signature.parameters)
+    required = [n for n in names if n not in op.defaults]
+    found = {}
+    for ours, theirs in _NUMPY_NAMES.items():
+        if (
+            ours in op.params
+            and theirs not in names
+            and required[-1:] in ([ours], [op.tensors[-1]])
+        ):
+            found[ours] = theirs
+    return {k: v for k, v in found.items() if k in op.defaults or required[-1] == k}
+
+
+def rename_lines(op: Op) -> str:
+    text = ""
+    for ours, theirs in _numpy_names(op).items():
+        text += f"    if {theirs} is not None:\n        {ours} = {theirs}\n"
+        if ours not in op.defaults:
+            text += f"    elif {ours} is MISSING:\n        missing_argument(OP, {ours!r})\n"
+    return text
+
+
+def missing_argument(op: Op, name: str) -> None:
+    raise TypeError(f"{op.name}() missing 1 required positional argument: '{name}'")
+
+
+def argument_text(op: Op) -> str:
+    parts, keyword_only = [], False
+    renamed = _numpy_names(op)
+    for p in op.signature.parameters.values():
+        if p.kind is inspect.Parameter.VAR_POSITIONAL:
+            parts.append(f"*{p.name}")
+            keyword_only = True
+            continue
+        if p.kind is inspect.Parameter.KEYWORD_ONLY and not keyword_only:
+            parts.append("*")
+            keyword_only = True
+        has = p.default is not inspect.Parameter.empty
+        missing = f"{p.name}=MISSING" if p.name in renamed else p.name
+        parts.append(f"{p.name}=DEFAULTS[{p.name!r}]" if has else missing)
+    extra = [f"{theirs}=None" for theirs in renamed.values()] + (["out=None"] if op.out else [])
+    if extra and not keyword_only:
+        parts.append("*")
+    return ", ".join(parts + extra)
+
+
+def call_text(op: Op, array: bool) -> str:
+    parts = []
+    for p in op.signature.parameters.values():
+        value = p.name
+        if array and p.name in op.tensors:
+            value = f"a_{p.name}"
+        if p.kind is inspect.Parameter.VAR_POSITIONAL:
+            value = f"*{value}"
+        parts.append(f"{p.name}={value}" if p.kind is inspect.Parameter.KEYWORD_ONLY else value)
+    return ", ".join(parts)
+
+
+def other_arguments(op: Op, values: dict[str, Any]) -> Any:
+    """An op whose arguments are not all plain CPU tensors: interpreters, meta tensors, mistakes."""
+    tensors: list[Any] = []
+    for name in op.tensors:
+        value = values[name]
+        tensors.extend(value if name in op.lists else [value])
+    for x in tensors:
+        interpret = getattr(x, "_interpret", None)
+        if interpret is not None:
+            return interpret(op, tuple(values[n] for n in op.tensors), values)
+    for name in op.tensors:
+        value = values[name]
+        listed = value if name in op.lists and isinstance(value, (list, tuple)) else [value]
+        for x in listed:
+            if not isinstance(x, core.TensorCore) and x is not None:
+                raise TypeError(
+                    f"{op.name}(): argument '{name}' must be Tensor, not {type(x).__name__}"
+                )
+            if x is None and name not in op.optional:
+                raise TypeError(f"{op.name}(): argument '{name}' must be Tensor, not None")
+    from . import meta
+
+    return meta.run(op, values)

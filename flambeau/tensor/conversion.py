@@ -1,0 +1,253 @@
+"""Changing dtype, device and memory order: ``to``, ``float()``, ``contiguous()``, ``clone()``..."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import devices, dtypes
+from ..autograd.grad_mode import FAST
+from .core import TensorCore
+from .creation import storage_dtype
+from .functions import publish
+from .methods import method
+
+
+@method
+def to(
+    self: Any,
+    *args: Any,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = None,
+    other: Any = None,
+) -> Any:
+    """This tensor with another dtype or device; itself if nothing changes and not `copy`."""
+    for arg in args:
+        if isinstance(arg, dtypes.dtype):
+            dtype = arg
+        elif isinstance(arg, TensorCore):
+            dtype, device = arg._t, arg.device  # type: ignore[attr-defined]
+        elif isinstance(arg, (str, devices.device)):
+            device = arg
+        elif arg is not None and not isinstance(arg, bool):
+            raise TypeError(f"to() received an invalid argument of type {type(arg).__name__}")
+    if other is not None:
+        dtype, device = other._t, other.device
+    out = self
+    if device is not None:
+        out = _move(out, devices.resolve_device(device))
+    if dtype is not None and dtype is not out._t:
+        storage_dtype(dtype)
+        out = FAST["F"].to_dtype(out, dtype)
+    if copy and out is self:
+        out = out.clone()
+    return out if memory_format is None else out.contiguous(memory_format=memory_format)
+
+
+def _move(t: Any, where: devices.device) -> Any:
+    if where == t.device:
+        return t
+    if where.type == "meta":
+        from ..backends.meta import MetaArray
+        from .core import from_array
+
+        return from_array(MetaArray.like(t._d))
+    raise NotImplementedError(
+        f"Cannot copy out of {t.device} tensor; no data! (asked for device {where})"
+    )
+
+
+def _named(name: str, dtype: dtypes.dtype) -> None:
+    def convert(self: Any, memory_format: Any = None) -> Any:
+        return to(self, dtype)
+
+    convert.__name__ = name
+    convert.__doc__ = f"This tensor as {dtype}."
+    method(convert)
+
+
+for _name, _dtype in dtypes.ALIASES.items():
+    _named(_name, _dtype)
+for _name, _dtype in {
+    "byte": dtypes.uint8,
+    "char": dtypes.int8,
+    "bfloat16": dtypes.bfloat16,
+}.items():
+    _named(_name, _dtype)
+
+
+@method
+def type(self: Any, dtype: Any = None, non_blocking: bool = False) -> Any:  # noqa: A001
+    """The tensor's type name, or the tensor as another type."""
+    if dtype is None:
+        return f"torch.{_TYPE_NAMES.get(self._t, self._t.title)}Tensor"
+    if isinstance(dtype, str):
+        short = dtype.removeprefix("torch.").removesuffix("Tensor")
+        by_title = {t.title: t for t in dtypes.ALL}
+        if short not in by_title:
+            raise ValueError(f"invalid type: '{dtype}'")
+        dtype = by_title[short]
+    return to(self, dtype)
+
+
+_TYPE_NAMES = {dtypes.bool_: "Bool"}
+
+
+@method
+def type_as(self: Any, other: Any) -> Any:
+    """This tensor with the dtype of `other`."""
+    return to(self, other._t)
+
+
+@method
+def cpu(self: Any, memory_format: Any = None) -> Any:
+    """This tensor in the CPU's memory."""
+    return _move(self, devices.CPU)
+
+
+@method
+def cuda(self: Any, device: Any = None, non_blocking: bool = False) -> Any:
+    """This tensor in a GPU's memory; RuntimeError where there is none."""
+    return _move(self, devices.resolve_device("cuda" if device is None else device))
+
+
+@method
+def contiguous(self: Any, memory_format: Any = devices.contiguous_format) -> Any:
+    """This tensor with its elements in the order of `memory_format`; itself if they are."""
+    if self.is_contiguous(memory_format=memory_format):
+        return self
+    return FAST["F"].clone(self, memory_format=memory_format)
+
+
+@method
+def pin_memory(self: Any, device: Any = None) -> Any:
+    """This tensor: all CPU memory is alike without a GPU."""
+    return self
+
+
+@method
+def is_pinned(self: Any, device: Any = None) -> bool:
+    """Whether the memory is pinned: never."""
+    return False
+
+
+@method
+def share_memory_(self: Any) -> Any:
+    """This tensor; memory is shared with forked processes as it is."""
+    return self
+
+
+@method
+def get_device(self: Any) -> int:
+    """The GPU's number, -1 on the CPU."""
+    return -1
+
+
+@method
+def is_same_size(self: Any, other: Any) -> bool:
+    """Whether both tensors have the same shape."""
+    return bool(self._d.shape == other._d.shape)
+
+
+@method
+def is_set_to(self: Any, tensor: Any) -> bool:
+    """Whether both tensors look at the same memory in the same way."""
+    return bool(
+        self.data_ptr() == tensor.data_ptr()
+        and self._d.shape == tensor._d.shape
+        and self._d.strides == tensor._d.strides
+    )
+
+
+@method
+def set_(self: Any, source: Any = None, *args: Any) -> Any:
+    """Make this tensor look at the memory of `source`."""
+    if isinstance(source, TensorCore):
+        self._d, self._t, self._s = source._d, source._t, source._s
+        return self
+    raise TypeError(f"set_(): argument 'source' must be Tensor, not {source!r}")
+
+
+@method
+def resize_(self: Any, *size: Any, memory_format: Any = None) -> Any:
+    """Give this tensor another size in place; new elements are uninitialised."""
+    import numpy as np
+
+    from .creation import sizes
+
+    shape = sizes(size)
+    count = int(np.prod(shape))
+    flat = self._d.reshape(-1)
+    if count <= flat.size:
+        self._d = flat[:count].reshape(shape)
+        return self
+    grown = np.empty(count, self._d.dtype)
+    grown[: flat.size] = flat
+    self._d = grown.reshape(shape)
+    return self
+
+
+@method
+def where(self: Any, condition: Any, other: Any) -> Any:
+    """This tensor's elements where `condition` holds, those of `other` elsewhere."""
+    return FAST["F"].where(condition, self, other)
+
+
+@method
+def map_(self: Any, tensor: Any, callable: Any) -> Any:  # noqa: A002
+    """Replace every element by ``callable(element, element of tensor)``."""
+    import numpy as np
+
+    array = np.broadcast_to(tensor._d, self._d.shape)
+    values = [callable(a.item(), b.item()) for a, b in zip(self._d.flat, array.flat, strict=True)]
+    self._d[...] = np.asarray(values).reshape(self._d.shape)
+    return self
+
+
+@method
+def apply_(self: Any, callable: Any) -> Any:  # noqa: A002
+    """Replace every element by ``callable(element)``."""
+    import numpy as np
+
+    self._d[...] = np.asarray([callable(a.item()) for a in self._d.flat]).reshape(self._d.shape)
+    return self
+
+
+@publish
+def is_tensor(obj: Any) -> bool:
+    """Whether `obj` is a Tensor."""
+    return isinstance(obj, TensorCore)
+
+
+@publish
+def numel(input: Any) -> int:
+    """The number of elements of `input`."""
+    return int(input._d.size)
+
+
+@publish
+def is_floating_point(input: Any) -> bool:
+    """Whether the dtype of `input` is a floating-point one."""
+    return bool(input._t.is_floating_point)
+
+
+@publish
+def is_complex(input: Any) -> bool:
+    """Whether the dtype of `input` is complex."""
+    return bool(input._t.is_complex)
+
+
+@publish
+def is_nonzero(input: Any) -> bool:
+    """Whether the only element of `input` is not zero."""
+    return bool(input)
+
+
+@publish
+def result_type(tensor1: Any, tensor2: Any) -> dtypes.dtype:
+    """The dtype of an operation on the two tensors or numbers."""
+    from .apply import operand
+
+    return dtypes.result_dtype([operand(tensor1), operand(tensor2)])

@@ -1,0 +1,85 @@
+"""From a record to its public function; generated once, when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..autograd.grad_mode import FAST
+from ..ops.record import Op
+from . import inplace
+from .arguments import MISSING, argument_text, call_text, missing_argument, rename_lines
+from .elementwise import derive_elementwise, dispatch_pointwise
+from .generated import compile_source, source_of
+from .structured import derive_structured
+
+
+def derive_composite(op: Op) -> Callable[..., Any]:
+    """The function of an op that is declared as a function of other ops."""
+    store = "    if out is not None:\n        return write_out(OP, out, result)\n" if op.out else ""
+    source = (
+        f"def {op.name}({argument_text(op)}):\n{rename_lines(op)}"
+        f"    result = forward(F, {call_text(op, False)})\n"
+        f"{store}    return result\n"
+    )
+    space = {
+        "OP": op,
+        "DEFAULTS": op.defaults,
+        "MISSING": MISSING,
+        "missing_argument": missing_argument,
+        "forward": op.forward,
+        "F": FAST["F"],
+        "write_out": inplace.write_out,
+        "__name__": "flambeau.tensor.generated",
+    }
+    compile_source(op.name, source, space)
+    made: Callable[..., Any] = space[op.name]
+    return made
+
+
+def derive_pointwise(op: Op) -> Callable[..., Any]:
+    """The public function of an element-wise op: all parameters, and ``out``."""
+    short = len(op.tensors) <= 2 and all(p in op.defaults for p in op.params)
+    tensors = "".join(f"{n}, " for n in op.tensors)
+    params = ", ".join(f"{p!r}: {p}" for p in op.params)
+    space: dict[str, Any] = {
+        "OP": op,
+        "DEFAULTS": op.defaults,
+        "MISSING": MISSING,
+        "missing_argument": missing_argument,
+        "general": dispatch_pointwise,
+        "write_out": inplace.write_out,
+        "__name__": "flambeau.tensor.generated",
+    }
+    if short:
+        space["short"] = derive_elementwise(op)
+        if not op.params and not op.out:
+            function: Callable[..., Any] = space["short"]
+            return function
+    conditions = [f"{p} is DEFAULTS[{p!r}]" for p in op.params] + (
+        ["out is None"] if op.out else []
+    )
+    fast = f"    if {' and '.join(conditions)}:\n        return short({tensors})\n" if short else ""
+    store = "    if out is not None:\n        return write_out(OP, out, result)\n" if op.out else ""
+    source = (
+        f"def {op.name}({argument_text(op)}):\n{fast}"
+        f"    result = general(OP, ({tensors}), {{{params}}})\n{store}    return result\n"
+    )
+    compile_source(op.name, source, space)
+    made: Callable[..., Any] = space[op.name]
+    return made
+
+
+def derive(op: Op) -> Callable[..., Any]:
+    """The public function of `op`."""
+    if op.family == "pointwise":
+        function = derive_pointwise(op)
+    elif op.family == "composite":
+        function = derive_composite(op)
+    else:
+        function = derive_structured(op)
+    function.__doc__ = op.doc or None
+    return function
+
+
+__all__ = ["derive", "source_of"]

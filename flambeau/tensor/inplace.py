@@ -1,0 +1,183 @@
+"""In-place operations and ``out=``.
+
+An in-place op computes its out-of-place twin, writes the result into the tensor's memory, counts the
+change and takes over the twin's node. What the twin's derivative needs of the old value is kept as a
+copy, so a later change of the tensor does not spoil it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd import anomaly
+from ..autograd.grad_mode import FAST, is_grad_enabled
+from ..autograd.node import move_retention
+from ..ops.record import Op
+from .apply import rule_of
+from .core import TensorCore, bump, check_inference, from_array, is_leaf_node
+from .views import check_view, rebase, renew_views, view_alias
+
+
+def check_writable(t: Any, where: str) -> None:
+    """Refuse to write into shared or read-only memory, and into tensors of inference mode."""
+    check_inference(t)
+    if not t._d.flags.writeable:
+        raise RuntimeError(
+            f"{where}: unsupported operation: more than one element of the written-to tensor refers "
+            "to a single memory location (or its memory is read-only). Please clone() the tensor "
+            "before performing the operation."
+        )
+
+
+def check_leaf(t: Any, where: str) -> None:
+    """Refuse to change a leaf that requires a gradient, or a view of one, while recording."""
+    if t._gf is None or not is_grad_enabled():
+        return
+    if is_leaf_node(t._gf):
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation "
+            f"({where} on a tensor of shape {list(t._d.shape)})."
+        )
+    if t._view is not None:
+        check_view(t, where)
+
+
+def saves_input(op: Op) -> bool:
+    """Whether a derivative rule of `op` reads the op's first tensor."""
+    if op.family == "composite" or op.decompose is not None:
+        return True
+    first = op.tensors[0]
+    return any(first in rule_of(op, n)[0] for n in op.tensors if n in op.grad or n in op.partials)
+
+
+def run_inplace(op: Op, function: Callable[..., Any], t: Any, *args: Any, **kwargs: Any) -> Any:
+    """Apply `op` to `t` in place; see the module's docstring."""
+    if t._interpret is not None or any(getattr(a, "_interpret", None) is not None for a in args):
+        return become(t, function(t, *args, **kwargs))
+    where = f"{op.name}_"
+    recording = FAST["PLAIN"] or is_grad_enabled()
+    if recording and t._gf is not None:
+        check_leaf(t, where)
+    check_writable(t, where)
+    operand = t
+    if recording:
+        others = any(isinstance(a, TensorCore) and a._gf is not None for a in args)
+        if (t._gf is not None or others) and saves_input(op):
+            operand = from_array(t._d.copy())
+            operand._gf = t._gf
+        if t._view is not None and (t._gf is not None or others):
+            check_view(t, where)
+            alias = view_alias(operand)
+            if t._gf is None:
+                alias._gf = None
+            operand = alias
+    result = function(operand, *args, **kwargs)
+    write(t, result, where, recording)
+    return t
+
+
+def become(t: Any, result: Any) -> Any:
+    """Make `t` what an interpreted in-place op gave: the same object with the result's parts."""
+    if type(t) is not type(result):
+        t.__class__ = type(result)
+    t.__dict__.update(result.__dict__)
+    t._t, t._gf = result._t, result._gf
+    return t
+
+
+def write(t: Any, result: Any, where: str, recording: bool) -> None:
+    """Put the values of `result` into `t`'s memory and take over its history."""
+    d = result._d
+    if d.shape != t._d.shape:
+        raise RuntimeError(
+            f"{where}: output with shape {list(t._d.shape)} doesn't match the broadcast shape "
+            f"{list(d.shape)}"
+        )
+    if not dtypes.can_cast(result._t, t._t):
+        raise RuntimeError(
+            f"{where}: result type {result._t.title} can't be cast to the desired output type "
+            f"{t._t.title}"
+        )
+    if d is not t._d:
+        np.copyto(t._d, d, casting="unsafe")
+    note_change(t, where)
+    if not recording:
+        return
+    adopt_history(t, result._gf, where)
+
+
+def note_change(t: Any, where: str) -> None:
+    """Count an in-place change and remember where it was made."""
+    bump(t)
+    if t._s is not None:
+        t._s.changed_at = (where, anomaly.caller())
+    elif FAST["TRACE"] is not None:
+        t.__dict__["_changed_at"] = (where, anomaly.caller())
+
+
+def adopt_history(t: Any, node: Any, where: str) -> None:
+    """Make `node` the history of `t` after an in-place change."""
+    if t._view is not None and (node is not None or t._gf is not None):
+        rebase(t, node, where)
+        return
+    if node is None and t._gf is None:
+        return
+    move_retention(t._gf, node)
+    t._gf = node
+    if t._s is not None and t._view is None:
+        renew_views(t)
+
+
+def derive_inplace(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method ``op_`` of an op."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return run_inplace(op, function, self, *args, **kwargs)
+
+    method.__name__ = method.__qualname__ = f"{op.name}_"
+    method.__doc__ = f"In-place version of :func:`{op.name}`."
+    return method
+
+
+def write_out(op: Op, out: Any, result: Any) -> Any:
+    """Put the result of an op into the tensor(s) given as ``out=`` and return them."""
+    if isinstance(result, tuple):
+        if not isinstance(out, (tuple, list)) or len(out) != len(result):
+            raise TypeError(f"{op.name}(): out must be a tuple of {len(result)} Tensors")
+        written = (_write_one(op, o, r) for o, r in zip(out, result, strict=True))
+        return type(result)(*written) if hasattr(result, "_fields") else tuple(written)
+    return _write_one(op, out, result)
+
+
+def _write_one(op: Op, out: Any, result: Any) -> Any:
+    if not isinstance(out, TensorCore):
+        raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if is_grad_enabled() and (out._gf is not None or result._gf is not None):
+        raise RuntimeError(
+            f"{op.name}(): functions with out=... arguments don't support automatic "
+            "differentiation, but one of the arguments requires grad."
+        )
+    if not dtypes.can_cast(result._t, out._t):
+        raise RuntimeError(
+            f"{op.name}(): result type {result._t.title} can't be cast to the desired output type "
+            f"{out._t.title}"
+        )
+    if out._d.shape != result._d.shape:
+        if out._d.size:
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape "
+                f"{list(out._d.shape)}, which does not match the required output shape "
+                f"{list(result._d.shape)}.",
+                UserWarning,
+                stacklevel=3,
+            )
+        out._d = np.empty(result._d.shape, out._d.dtype)
+    check_writable(out, op.name)
+    np.copyto(out._d, result._d, casting="unsafe")
+    bump(out)
+    return out

@@ -1,0 +1,35 @@
+"""Ops on meta tensors: only shapes and dtypes are computed, nothing is recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backends import meta
+from ..ops.record import Op
+from .apply import check_same_device
+from .core import from_array
+from .views import link
+
+
+def run(op: Op, values: dict[str, Any]) -> Any:
+    """Apply a structured op to tensors of which at least one is on the meta device."""
+    tensors = [values[n] for n in op.tensors]
+    flat = [
+        t for n, t in zip(op.tensors, tensors, strict=True) if n not in op.lists and t is not None
+    ]
+    check_same_device(op, flat)
+    arrays = {n: _array(v, n in op.lists) if n in op.tensors else v for n, v in values.items()}
+    result = meta.run(op.meta or op.forward, arrays, op.family == "view")
+    parts = result if isinstance(result, tuple) else (result,)
+    outs = [from_array(p) for p in parts[: op.outputs if op.family != "view" else None]]
+    if op.family == "view":
+        for number, out in enumerate(outs):
+            rest = tuple(v for n, v in values.items() if n != op.tensors[0])
+            link(out, tensors[0], op, rest, number if isinstance(result, tuple) else None)
+    return tuple(outs) if isinstance(result, tuple) and len(outs) > 1 else outs[0]
+
+
+def _array(v: Any, is_list: bool) -> Any:
+    if is_list:
+        return [x._d for x in v]
+    return None if v is None else v._d

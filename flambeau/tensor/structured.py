@@ -1,0 +1,125 @@
+"""The functions of ops that are declared as functions of arrays: unwrap, compute, wrap, record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd.grad_mode import FAST, is_grad_enabled
+from ..ops.record import Op
+from . import apply, core
+from .arguments import (
+    MISSING,
+    argument_text,
+    call_text,
+    missing_argument,
+    other_arguments,
+    rename_lines,
+)
+from .generated import compile_source
+from .storage import Storage
+
+
+def _unwrap_lines(op: Op) -> list[str]:
+    lines = []
+    for name in op.tensors:
+        if name in op.lists:
+            lines.append(f"a_{name} = [t._d for t in {name}]")
+        elif name in op.optional:
+            lines.append(f"a_{name} = None if {name} is None else {name}._d")
+        else:
+            lines.append(f"a_{name} = {name}._d")
+    return lines
+
+
+def _short_view_lines(op: Op) -> str:
+    """Wrapping a view that nothing is recorded for, written out."""
+    first = op.tensors[0]
+    args = "".join(f"{n}, " for n in op.signature.parameters if n != first)
+    return f"""\
+    if {first}._gf is None and d.__class__ is nd and d.dtype is a_{first}.dtype:
+        base = d.base
+        if base is not None and (base is a_{first} or base is a_{first}.base):
+            s = {first}._s
+            if s is None:
+                s = {first}._s = Storage({first}._v)
+            out = new(FAST["Tensor"])
+            out._d = d
+            out._t = {first}._t
+            out._s = s
+            out._v = 0
+            out._gf = out._grad = None
+            if FAST["PLAIN"] or recording():
+                out._view = ({first}, OP, ({args}), None)
+            else:
+                out._view = ({first}, None, (), None)
+            return out
+"""
+
+
+def _short_lines(op: Op) -> str:
+    """Wrapping a single result that nothing is recorded for, written out."""
+    if op.family == "view" or op.outputs != 1 or op.extras or op.out:
+        return ""
+    tests = []
+    for name in op.tensors:
+        if name in op.lists:
+            tests.append(f"all(t._gf is None for t in {name})")
+        elif op.defaults.get(name, "") is None:
+            tests.append(f"({name} is None or {name}._gf is None)")
+        else:
+            tests.append(f"{name}._gf is None")
+    if not tests:
+        return ""
+    return f"    if {' and '.join(tests)}:\n        return from_array(d)\n"
+
+
+def derive_structured(op: Op) -> Callable[..., Any]:
+    """The function of an op that is declared as a function of arrays."""
+    first = op.tensors[0] if op.tensors and op.tensors[0] not in op.lists else None
+    values = ", ".join(f"{n!r}: {n}" for n in op.signature.parameters)
+    tensors = "".join(f"{n}, " for n in op.tensors)
+    unwrap = "".join(f"        {line}\n" for line in _unwrap_lines(op)) or "        pass\n"
+    test = f"    if a_{first}.__class__ is not nd:\n        return other(OP, {{{values}}})\n"
+    finish = "finish_view" if op.family == "view" else "finish"
+    store = "    if out is not None:\n        return write_out(OP, out, result)\n" if op.out else ""
+    source = f"""\
+def {op.name}({argument_text(op)}):
+{rename_lines(op)}    try:
+{unwrap}    except AttributeError:
+        return other(OP, {{{values}}})
+{test if first else ""}    try:
+        d = forward({call_text(op, array=True)})
+    except (ValueError, TypeError, np_error) as error:
+        raise explain(OP, ({tensors}), error) from None
+{_short_view_lines(op) if op.family == "view" and not op.out else _short_lines(op)}\
+    result = {finish}(OP, d, ({tensors}), {{{values}}})
+{store}    return result
+"""
+    from . import inplace, views
+
+    space = {
+        "OP": op,
+        "DEFAULTS": op.defaults,
+        "MISSING": MISSING,
+        "missing_argument": missing_argument,
+        "forward": op.forward,
+        "finish": apply.finish,
+        "from_array": core.from_array,
+        "finish_view": views.finish_view,
+        "write_out": inplace.write_out,
+        "explain": apply.explain,
+        "other": other_arguments,
+        "nd": np.ndarray,
+        "np_error": np.exceptions.AxisError,
+        "FAST": FAST,
+        "Storage": Storage,
+        "new": core.new,
+        "recording": is_grad_enabled,
+        "__name__": "flambeau.tensor.generated",
+    }
+    compile_source(op.name, source, space)
+    made: Callable[..., Any] = space[op.name]
+    return made
