@@ -11,7 +11,13 @@ author = "The flambeau authors"
 copyright = "The flambeau authors"
 release = version = installed_version("flambeau")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "plain_docstrings", "reference_pages"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "plain_docstrings",
+    "reference_pages",
+    "recorded_runs",
+]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_heading_anchors = 3

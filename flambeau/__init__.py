@@ -7,6 +7,7 @@ gathers the public names and defines none.
 from __future__ import annotations
 
 import importlib
+from math import e, inf, nan, pi
 from typing import Any
 
 from . import devices as _devices
@@ -51,12 +52,26 @@ tensor = _functions.tensor
 
 globals().update({t.name: t for t in _dtypes.ALL})
 globals().update(_dtypes.ALIASES)
+newaxis = None
 
 # Submodules that are imported when first used, so that importing the library stays cheap.
 _SUBMODULES = frozenset(
-    """amp audio autograd backends compat compiler cuda distributed distributions examples fft func
-    graph hub jit linalg nn onnx optim quantization random serialization sparse special testing
-    text utils vision""".split()
+    [
+        "autograd",
+        "backends",
+        "compat",
+        "compiler",
+        "cuda",
+        "distributions",
+        "examples",
+        "linalg",
+        "nn",
+        "optim",
+        "random",
+        "serialization",
+        "special",
+        "utils",
+    ]
 )
 
 
@@ -92,16 +107,21 @@ __all__ = [
     "contiguous_format",
     "device",
     "dtype",
+    "e",
     "enable_grad",
     "finfo",
     "get_default_dtype",
     "iinfo",
+    "inf",
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "layout",
     "memory_format",
+    "nan",
+    "newaxis",
     "no_grad",
+    "pi",
     "preserve_format",
     "promote_types",
     "set_default_dtype",

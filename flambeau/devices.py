@@ -10,7 +10,7 @@ TYPES = ("cpu", "meta", "cuda", "xla", "mps", "xpu")
 _AVAILABLE = ("cpu", "meta")
 
 
-class device:  # noqa: N801 - PyTorch's name
+class device:
     """Where a tensor lives: ``device("cpu")``, ``device("cuda:0")``, ``device("cuda", 0)``."""
 
     __slots__ = ("index", "type")
@@ -70,7 +70,7 @@ def resolve_device(value: Any) -> device:
     return found
 
 
-class layout:  # noqa: N801 - PyTorch's name
+class layout:
     """How a tensor's elements are laid out; only ``strided`` holds data so far."""
 
     def __init__(self, name: str) -> None:
@@ -83,7 +83,7 @@ class layout:  # noqa: N801 - PyTorch's name
         return self.name
 
 
-class memory_format(layout):  # noqa: N801 - PyTorch's name
+class memory_format(layout):
     """The order in which a tensor's dimensions follow each other in memory."""
 
 

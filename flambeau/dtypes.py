@@ -15,11 +15,11 @@ import numpy as np
 BOOL, INTEGRAL, FLOATING, COMPLEX = range(4)
 
 
-class dtype:  # noqa: N801 - PyTorch's name
+class dtype:
     """A tensor's element type.
 
-    Attributes used on hot paths: ``plain`` (a real number in which NumPy computes exactly as PyTorch
-    does, so that operators need no conversion), ``plain_float`` (float32 and float64) and
+    Attributes used on hot paths: ``plain`` (a real number in which NumPy computes exactly as
+    PyTorch does, so that operators need no conversion), ``plain_float`` (float32 and float64) and
     ``inexact`` (floating point or complex). ``scalars`` caches 0-d arrays of Python numbers.
     """
 
@@ -71,7 +71,7 @@ class dtype:  # noqa: N801 - PyTorch's name
         return self if self.is_complex else _COMPLEX_OF.get(self, complex64)
 
 
-_PLAIN = frozenset("uint8 int8 int16 int32 int64 float32 float64 uint16 uint32 uint64".split())
+_PLAIN = frozenset(["uint8", "int8", "int16", "int32", "int64", "float32", "float64", "uint16", "uint32", "uint64"])
 
 bool_ = dtype("bool", np.bool_, BOOL, 1, "Bool")
 uint8 = dtype("uint8", np.uint8, INTEGRAL, 1, "Byte")
@@ -282,7 +282,7 @@ def _lift(result: dtype, lower: dtype) -> dtype:
     return lower
 
 
-class finfo:  # noqa: N801 - PyTorch's name
+class finfo:
     """Limits of a floating-point dtype (of its real part, for a complex one)."""
 
     def __init__(self, type: dtype | None = None) -> None:
@@ -309,7 +309,7 @@ class finfo:  # noqa: N801 - PyTorch's name
         )
 
 
-class iinfo:  # noqa: N801 - PyTorch's name
+class iinfo:
     """Limits of an integer dtype."""
 
     def __init__(self, type: dtype) -> None:

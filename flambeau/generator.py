@@ -229,14 +229,6 @@ class Generator:
         self._key[:], self._position, self._fresh = mark
         self._block = None
 
-    def serial_uniform(self) -> float:
-        """The next float64 uniform, alone; hold `lock`."""
-        return float(self._uniform64(1)[0])
-
-    def serial_normal(self) -> float:
-        """The next standard normal, alone, in float64; hold `lock`."""
-        return float(self._serial_normal(1)[0])
-
     # ------------------------------------------------------------------ words
     def _run(self, kernel: Callable[..., None], out: Array, n: int, *bounds: float) -> Array:
         """Let a compiled kernel draw into `out`."""

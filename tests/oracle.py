@@ -19,7 +19,10 @@ Script = Callable[[Any], Any]
 
 
 class Scripts:
-    """The scripts of a test file, in order: ``@scripts`` adds one, ``scripts.cases`` is for pytest."""
+    """The scripts of a test file: ``@scripts`` adds one that works, ``@scripts.raises`` one that fails.
+
+    ``scripts.cases`` is for pytest.
+    """
 
     def __init__(self) -> None:
         self.cases: list[Any] = []
@@ -27,6 +30,14 @@ class Scripts:
     def __call__(self, script: Script) -> Script:
         self.cases.append(pytest.param(script, id=script.__name__))
         return script
+
+    def raises(self, script: Script) -> Script:
+        FAILING.add(script)
+        return self(script)
+
+
+FAILING: set[Script] = set()
+"""The scripts that PyTorch answers with an exception."""
 
 
 def plain(value: Any) -> Any:
@@ -92,8 +103,11 @@ def agree(
     ours, our_warnings = observe(script, flambeau)
     theirs, their_warnings = observe(script, torch)
     if isinstance(theirs, Exception):
+        # A script that fails by mistake would compare nothing.
+        assert script in FAILING, f"torch raises {theirs!r}"
         check_error(ours, theirs)
         return ours
+    assert script not in FAILING, f"torch returns {theirs!r}"
     if isinstance(ours, Exception):
         raise AssertionError(f"flambeau raises, torch returns {theirs!r}") from ours
     found = differences(ours, theirs, rtol, atol)

@@ -1,7 +1,7 @@
 """Anomaly mode, and the source lines that errors about the tape quote.
 
-A node notes where it was recorded as ``(code, instruction)``; turning that into file and line is left
-until an error needs it. In anomaly mode the whole stack is kept and every gradient is checked.
+A node notes where it was recorded as ``(code, instruction)``; turning that into file and line is
+left until an error needs it. In anomaly mode the whole stack is kept and every gradient is checked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def set_enabled(mode: bool, check_nan: bool = True) -> tuple[bool, bool]:
     return before
 
 
-class set_detect_anomaly:  # noqa: N801 - PyTorch's name
+class set_detect_anomaly:
     """Switch anomaly mode at once, and back when used as a context manager."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
@@ -51,7 +51,7 @@ class set_detect_anomaly:  # noqa: N801 - PyTorch's name
         set_enabled(*self._before)
 
 
-class detect_anomaly:  # noqa: N801 - PyTorch's name
+class detect_anomaly:
     """Inside, backward names the forward line of a failing node and refuses NaN gradients."""
 
     def __init__(self, check_nan: bool = True) -> None:

@@ -1,8 +1,9 @@
 """The engine: runs the tape backwards.
 
-Pass one counts, in the nodes' own slots, how many gradients each node waits for; pass two runs every
-node whose gradients have all arrived. One run at a time has the slots (a lock); a run started from
-inside another one (a hook, a checkpoint) puts the outer run's slots aside for its own duration.
+Pass one counts, in the nodes' own slots, how many gradients each node waits for; pass two runs
+every node whose gradients have all arrived. One run at a time has the slots (a lock); a run started
+from inside another one (a hook, a checkpoint) puts the outer run's slots aside for its own
+duration.
 """
 
 from __future__ import annotations
@@ -195,14 +196,16 @@ def gradients(
         hooks.capture = lambda g: caught.__setitem__(id(node), g)
         hooks.proceed = id(node) in below
 
-    for t in targets:
-        catch(t)
-    try:
-        _execute_general(root, roots, grads, keep, create, ids)
-    finally:
+    with _lock:
+        # An outer run, whose hook started this one, may be after the same nodes.
+        before = [(h, h.capture, h.proceed) for h in map(hooks_of, targets)]
         for t in targets:
-            hooks = hooks_of(t)
-            hooks.capture, hooks.proceed = None, True
+            catch(t)
+        try:
+            _execute_general(root, roots, grads, keep, create, ids)
+        finally:
+            for hooks, capture, proceed in before:
+                hooks.capture, hooks.proceed = capture, proceed
     return [caught.get(id(t)) for t in targets]
 
 

@@ -1,9 +1,9 @@
 """Forward-mode derivatives: dual tensors that carry a tangent through every op.
 
-A `DualTensor` has no array of its own, so the short functions pass it on, and `_interpret` computes the
-primal and the tangent. Tangent rules are not written anywhere: an element-wise op's is its partial
-derivative, a view's is the view itself, and any other op's is its reverse rule transposed (the
-reverse rule is linear in the incoming gradient, so its own derivative is the forward rule).
+A `DualTensor` has no array of its own, so the short functions pass it on, and `_interpret` computes
+the primal and the tangent. Tangent rules are not written anywhere: an element-wise op's is its
+partial derivative, a view's is the view itself, and any other op's is its reverse rule transposed
+(the reverse rule is linear in the incoming gradient, so its own derivative is the forward rule).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class UnpackedDualTensor(NamedTuple):
     tangent: Any
 
 
-class dual_level:  # noqa: N801 - PyTorch's name
+class dual_level:
     """The context in which dual tensors exist."""
 
     def __enter__(self) -> int:
@@ -108,8 +108,20 @@ class DualTensor(Tensor):
         return object.__getattribute__(self, name)
 
     def detach(self) -> Any:
-        """The detached primal with the detached tangent."""
-        return DualTensor.of(self.primal.detach(), self.tangent.detach())
+        """The primal alone, out of the tape."""
+        return self.primal.detach()
+
+    def __len__(self) -> int:
+        return len(self.primal)
+
+    def __bool__(self) -> bool:
+        return bool(self.primal)
+
+    def __int__(self) -> int:
+        return int(self.primal)
+
+    def __float__(self) -> float:
+        return float(self.primal)
 
     def __getitem__(self, index: Any) -> Any:
         items = index if isinstance(index, tuple) else (index,)
@@ -131,8 +143,7 @@ class DualTensor(Tensor):
 
 
 _FACTS = frozenset(
-    """size dim numel nelement stride is_contiguous is_floating_point is_complex element_size
-    item tolist data_ptr storage_offset __len__""".split()
+    ["size", "dim", "numel", "nelement", "stride", "is_contiguous", "is_floating_point", "is_complex", "element_size", "item", "tolist", "data_ptr", "storage_offset"]
 )
 
 
@@ -231,7 +242,8 @@ def _transposed(
             if o._gf is None:
                 results.append(o)
                 continue
-            v = from_array(FAST["F"].zeros_like(o)._d).requires_grad_()
+            # Rules are linear in v, but some take its logarithm or sign on the way.
+            v = from_array(FAST["F"].ones_like(o)._d).requires_grad_()
             back = grad(o, sources, v, retain_graph=True, create_graph=True, allow_unused=True)
             pairs = [(b, t) for b, t in zip(back, tangents, strict=True) if b is not None]
             live_pairs = [(b, t) for b, t in pairs if b._gf is not None]
@@ -239,7 +251,7 @@ def _transposed(
             if live_pairs:
                 (tangent,) = grad(
                     [b for b, _ in live_pairs], v, [t for _, t in live_pairs],
-                    create_graph=recording,
+                    create_graph=recording, materialize_grads=True,
                 )  # fmt: skip
             primal = (
                 o

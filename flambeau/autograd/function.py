@@ -14,6 +14,7 @@ class Square(Function):
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +35,8 @@ class FunctionCtx:
         self._dirty: tuple[Any, ...] = ()
         self._non_differentiable: tuple[Any, ...] = ()
         self._materialize = True
-        self._node: Any = None
+        self._node: Any = None  # a weak reference: the node holds this
+        self._name = ""
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors (inputs, outputs, others, None) for backward, guarded by their versions."""
@@ -62,8 +64,9 @@ class FunctionCtx:
 
             if self._node is None:
                 return self._to_save
-            raise_freed(self._node.name())
-        return tuple(None if s is None else s.get(self._node, True) for s in self._saved or ())
+            raise_freed(self._name)
+        node = None if self._node is None else self._node()
+        return tuple(None if s is None else s.get(node, True) for s in self._saved)
 
 
 class FunctionNode(MultiNode):
@@ -164,6 +167,11 @@ class Function:
             "autograd.Function to use it with backward mode AD."
         )
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Functions are not called on instances: always an error."""
+        name = type(self).__name__
+        raise RuntimeError(f"{name} has static methods: use {name}.apply(...), not {name}()(...)")
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Call the function on `args` and record it."""
@@ -172,7 +180,7 @@ class Function:
         needs = tuple(isinstance(a, TensorCore) and a._gf is not None for a in args)
         recording = is_grad_enabled() and any(needs)
         ctx = FunctionCtx()
-        ctx.needs_input_grad = tuple(n and recording for n in needs)
+        ctx.needs_input_grad = needs
         with no_grad():
             if cls._has_setup():
                 output = cls.forward(*args, **kwargs)
@@ -216,14 +224,14 @@ def _record(
 ) -> None:
     from ..tensor import core
     from ..tensor.apply import SavedInput, SavedOutput
-    from ..tensor.inplace import adopt_history, note_change
+    from ..tensor.inplace import adopt_history, check_leaf, note_change
 
     n: Any = core.new(FunctionNode)
     n.dep, n.g, n.hooks, n.outputs = 0, None, None, len(tensors)
     trace = FAST["TRACE"]
     n.at = anomaly.caller() if trace is None else trace()
     n.cls, n.ctx = cls, ctx
-    ctx._node = n
+    ctx._node, ctx._name = weakref.ref(n), n.name()
     n.positions = [i for i, a in enumerate(args) if isinstance(a, core.TensorCore)]
     n.more = tuple(args[i]._gf for i in n.positions)
     ctx._input_facts = {  # type: ignore[attr-defined]
@@ -236,6 +244,7 @@ def _record(
             continue
         node = n if len(tensors) == 1 else OutputSlot(n, number)
         if any(o is d for d in ctx._dirty):
+            check_leaf(o, cls.__name__)
             note_change(o, cls.__name__)
             adopt_history(o, node, cls.__name__)
         else:
@@ -250,6 +259,8 @@ def _record(
         else:
             saved.append(SavedInput(t))
     ctx._saved = saved
+    # Outputs among these lead back to the node.
+    ctx._to_save = ctx._dirty = ctx._non_differentiable = ()
 
 
 def once_differentiable(f: Callable[..., Any]) -> Callable[..., Any]:

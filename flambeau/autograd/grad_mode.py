@@ -111,7 +111,7 @@ class GradMode:
         return wrapped
 
 
-class no_grad(GradMode):  # noqa: N801 - PyTorch's name
+class no_grad(GradMode):
     """Operations are not recorded: ``with no_grad(): ...`` or ``@no_grad()``."""
 
     grad = False
@@ -122,13 +122,13 @@ class no_grad(GradMode):  # noqa: N801 - PyTorch's name
         return self if orig_func is None else self(orig_func)
 
 
-class enable_grad(no_grad):  # noqa: N801 - PyTorch's name
+class enable_grad(no_grad):
     """Operations are recorded again, inside `no_grad`."""
 
     grad = True
 
 
-class set_grad_enabled(GradMode):  # noqa: N801 - PyTorch's name
+class set_grad_enabled(GradMode):
     """Record or not, as `mode` says; acts at once, and as a context manager or decorator too."""
 
     def __init__(self, mode: bool) -> None:
@@ -148,7 +148,7 @@ class set_grad_enabled(GradMode):  # noqa: N801 - PyTorch's name
         return type(self)(self.mode)
 
 
-class inference_mode(GradMode):  # noqa: N801 - PyTorch's name
+class inference_mode(GradMode):
     """Like `no_grad`; tensors made inside can never take part in autograd."""
 
     def __new__(cls, mode: Any = True) -> Any:

@@ -75,8 +75,8 @@ def gradcheck(
     """Compare the gradients of `func` at `inputs` with central differences.
 
     Inputs that require a gradient should be float64 or complex128. Every output is contracted with
-    random weights, so one backward per output covers all of its elements. Raises `GradcheckError` (or
-    returns False) where they differ by more than ``atol + rtol * |numerical|``.
+    random weights, so one backward per output covers all of its elements. Raises `GradcheckError`
+    (or returns False) where they differ by more than ``atol + rtol * |numerical|``.
     """
     given = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
     rng = np.random.default_rng(7)

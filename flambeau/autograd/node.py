@@ -2,8 +2,8 @@
 
 An edge leads to the node that produced a tensor, never to the tensor; a leaf's node is an
 `AccumulateGrad` holding a weak reference to it. ``dep`` and ``g`` are scratch space of one run of
-the engine: gradients still expected, and their sum so far. A node's ``bw(g, push, keep)`` works on raw
-arrays and adds into its edges; ``bwg`` does the same on tensors, recording what it does.
+the engine: gradients still expected, and their sum so far. A node's ``bw(g, push, keep)`` works on
+raw arrays and adds into its edges; ``bwg`` does the same on tensors, recording what it does.
 
 Hooks cost nothing while unused: the first one swaps the node's class for a hooked subclass.
 """
@@ -29,7 +29,7 @@ class Node:
     saved_names: tuple[str, ...] = ()
 
     def bw(self, g: Any, push: Push, keep: bool) -> None:
-        """Pass the gradient `g` (a raw array) on to the edges; free what was saved unless `keep`."""
+        """Pass the gradient `g` (a raw array) to the edges; free what was saved unless `keep`."""
         raise NotImplementedError(f"{type(self).__name__} has no derivative")
 
     def bwg(self, g: Any, push: Push, keep: bool) -> None:
@@ -80,10 +80,17 @@ def deliver(e: Node, r: Any, push: Push) -> None:
 
 
 def skip(e: Node, push: Push) -> None:
-    """Tell the edge `e` that no gradient comes from here."""
-    e.dep -= 1
-    if not e.dep:
-        push(e)
+    """Tell the edge `e` that no gradient comes from here; without any, it does not run either."""
+    stack = [e]
+    while stack:
+        e = stack.pop()
+        e.dep -= 1
+        if e.dep:
+            continue
+        if e.g is not None:
+            push(e)
+        else:
+            stack.extend(below for below in e.edges() if below is not None)
 
 
 class AccumulateGrad(Node):
@@ -124,7 +131,8 @@ class OutputSlot(Node):
         node = self.e0
         if node.g is None:
             node.g = [None] * node.outputs
-        node.g[self.index] = g
+        held = node.g[self.index]  # from another slot of the same output
+        node.g[self.index] = g if held is None else held + g
         node.dep -= 1
         if not node.dep:
             push(node)

@@ -1,12 +1,13 @@
 """The meta device: arrays with a shape, strides and a dtype, but no data.
 
-A `MetaArray` answers NumPy's protocols by asking NumPy itself what would come out for a stand-in: an
-array of the same shape whose elements all lie at one address, so nothing is allocated for inputs.
+A `MetaArray` answers NumPy's protocols by asking NumPy itself what would come out for a stand-in:
+an array of the same shape whose elements all lie at one address, so nothing is allocated for
+inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,8 @@ class MetaArray(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         kwargs.pop("out", None)
+        if method == "__call__" and ufunc.signature is None and not kwargs:
+            return elementwise(ufunc, inputs)
         return _probe(getattr(ufunc, method), inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -111,6 +114,17 @@ def as_meta(x: Any) -> Any:
     if isinstance(x, (tuple, list)):
         return type(x)(as_meta(y) for y in x)
     return x
+
+
+def elementwise(function: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+    """What an element-wise `function` of arrays and numbers returns: one element is computed."""
+    shape = np.broadcast_shapes(*(np.shape(x) for x in inputs))
+    small = [np.ones((), x.dtype) if isinstance(x, MetaArray) else x for x in inputs]
+    with np.errstate(all="ignore"):
+        result = function(*small)
+    if isinstance(result, tuple):
+        return tuple(MetaArray(shape, np.asarray(r).dtype) for r in result)
+    return MetaArray(shape, np.asarray(result).dtype)
 
 
 def _probe(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:

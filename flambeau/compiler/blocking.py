@@ -60,8 +60,8 @@ def plan(p: Product, dtype: str, threads: int) -> Plan:
     tile = tile_for(dtype, target.host())
     if p.m <= _FEW_ROWS and p.b.col == 1 and p.c.col == 1 and p.n >= 4 * tile.columns:
         return _plan_rows(p, tile, threads)
-    few = min(p.m, p.n) <= 8 or p.c.col != 1
-    if few and p.a.col == 1 and p.b.row == 1:
+    few = min(p.m, p.n) <= 8 and p.k >= 4 * tile.lanes
+    if (few or p.c.col != 1) and p.a.col == 1 and p.b.row == 1:
         return _plan_dots(p, threads)
     return _plan_blocks(p, tile, threads)
 
@@ -162,7 +162,7 @@ def _b_mode(p: Product, l2: int, size: int) -> int:
 
 def _a_mode(p: Product, tile: Tile, size: int, b_mode: int, n_parts: int) -> int:
     """A is read where it lies unless its columns are contiguous and far apart."""
-    near = abs(p.a.col) * size <= 1024 or p.n <= tile.columns
+    near = abs(p.a.col) * size < 4096 or p.n <= tile.columns
     if p.a.col == 1 or near:
         return DIRECT
     if len(p.offsets) > 1 or n_parts == 1:

@@ -12,9 +12,9 @@ from llvmlite import ir
 
 from .microkernel import Tile, build_offset_tile, build_scatter, offset_heights, tile_for
 from .packing import build_pack
-from .planes import build_copy
+from .planes import build_copy, build_swap
 from .target import Target
-from .vectors import I64, PTR, ChunkKernel, Value, Writer
+from .vectors import I64, PTR, ChunkKernel, Index, Value, Writer
 
 # The pointers that ``conv_forward`` takes: weights, input, output, bias or null, scratch memory,
 # the integers below; where each row of weights begins and where each step (channel, tap) of the
@@ -28,12 +28,12 @@ FORWARD_POINTERS = (
 
 # Rows and channels of one group; taps; channels of a block of the depth; strides in the input
 # between channels, groups and sets of images, in the output between rows, groups and sets, in the
-# weights between groups; how many groups, sets and vectors of pixels there are; panels of a chunk
-# and chunks of a set's pixels; pieces of the rows; segments of a vector in the input and the
+# weights between groups; how many groups, sets and vectors of pixels there are; chunks of a set's
+# pixels; pieces of the rows; segments of a vector in the input and the
 # output; scratch elements of one thread.
 FORWARD_PLAN = (
     "m", "channels", "n_taps", "c_block", "x_channel", "x_group", "x_set", "y_row", "y_group",
-    "y_set", "w_group", "groups", "sets", "vectors", "block", "blocks", "m_parts", "segments",
+    "y_set", "w_group", "groups", "sets", "vectors", "blocks", "m_parts", "segments",
     "out_segments", "scratch",
 )  # fmt: skip
 
@@ -61,6 +61,7 @@ def build_convolution(dtype: str, target: Target) -> ir.Module:
     _build_weight(module, tile, tiles, pack)
     _build_turn(module, tile, pack)
     build_copy(module, tile)
+    build_swap(module, tile)
     return module
 
 
@@ -83,20 +84,23 @@ def _call_tile(
 # Packing pixels -----------------------------------------------------------------------------------
 
 
-def build_unfold(module: ir.Module, tile: Tile, single: bool) -> ir.Function:
+# Segments a vector, up to which unfolding is made for exactly so many.
+_FEW_SEGMENTS = 3
+
+
+def build_unfold(module: ir.Module, tile: Tile, exact: int) -> ir.Function:
     """``unfold``: pack a panel of B: the input's channels and taps for `tile.vectors` vectors.
 
     Takes the input, the stride between channels and how many, the taps and how many, the vectors'
-    starts and masks, segments a vector, and the panel. With `single` there is one segment.
+    starts and masks, segments a vector (`exact` unless that is 0), and the panel.
     """
     types = [PTR, I64, I64, PTR, I64, PTR, PTR, I64, PTR]
-    w = Writer(module, "unfold_single" if single else "unfold", types, tile.form)
+    w = Writer(module, f"unfold_{exact}", types, tile.form)
     w.no_alias(8)
     x, x_channel, channels, taps, n_taps, starts, masks, segments, panel = w.arguments
-    count = w.i(1) if single else segments
+    count = w.i(exact) if exact else segments
     with w.loop(0, channels) as c:
         channel = w.at(x, w.mul(c.index, x_channel))
-        lines = [w.at(channel, w.word(starts, w.mul(count, v))) for v in range(tile.vectors)]
         with w.loop(0, n_taps) as t:
             tap = w.word(taps, t.index)
             step = w.add(w.mul(c.index, n_taps), t.index)
@@ -104,17 +108,21 @@ def build_unfold(module: ir.Module, tile: Tile, single: bool) -> ir.Function:
             for v in range(tile.vectors):
                 first = w.mul(count, v)
 
-                def lanes(s: Value, first: Value = first, t: Value = t.index) -> Value:
-                    at = w.add(w.mul(w.add(first, s), n_taps), t)
-                    return w.mask_bits(w.small_word(masks, at))
+                def segment(
+                    s: Index, otherwise: Value | None, first: Value = first, c: Value = channel,
+                    t: Value = t.index, tap: Value = tap,
+                ) -> Value:  # fmt: skip
+                    at = w.add(first, s)
+                    mask = w.mask_bits(w.small_word(masks, w.add(w.mul(at, n_taps), t)))
+                    return w.load_masked(w.at(c, w.word(starts, at), tap), mask, otherwise)
 
-                loaded = w.load_masked(w.at(lines[v], tap), lanes(w.i(0)))
-                if not single:
-                    with w.loop(1, segments, carried=[loaded]) as s:
-                        line = w.at(channel, w.word(starts, w.add(first, s.index)))
-                        more = w.load_masked(w.at(line, tap), lanes(s.index), s.carried[0])
-                        s.next = [more]
-                    loaded = s.carried[0]
+                loaded = segment(0, None)
+                for s in range(1, exact):
+                    loaded = segment(s, loaded)
+                if not exact:
+                    with w.loop(1, segments, carried=[loaded]) as rest:
+                        rest.next = [segment(rest.index, rest.carried[0])]
+                    loaded = rest.carried[0]
                 w.b.store(loaded, w.at(row, v * tile.lanes), align=w.size)
     return w.finish()
 
@@ -124,7 +132,7 @@ def build_unfold(module: ir.Module, tile: Tile, single: bool) -> ir.Function:
 
 def _build_forward(module: ir.Module, tile: Tile, tiles: Tiles) -> ir.Function:
     """``conv_forward``: a chunk is some panels of pixels of one set and group, for some rows."""
-    single, several = (build_unfold(module, tile, flag) for flag in (True, False))
+    unfold = [build_unfold(module, tile, n) for n in range(_FEW_SEGMENTS + 1)]
     k = ChunkKernel(module, tile.form, "conv_forward", FORWARD_POINTERS, FORWARD_PLAN)
     w, p, v = k.w, k.p, k.v
     set_, group, block, part = k.split(v["groups"], v["blocks"], v["m_parts"])
@@ -151,9 +159,13 @@ def _build_forward(module: ir.Module, tile: Tile, tiles: Tiles) -> ir.Function:
                 v["n_taps"], starts, masks, v["segments"], panel,
             ]  # fmt: skip
             w.choose(
-                w.eq(v["segments"], 1),
-                lambda a=arguments: w.b.call(single, a),
-                lambda a=arguments: w.b.call(several, a),
+                w.lt(_FEW_SEGMENTS, v["segments"]),
+                lambda a=arguments: w.b.call(unfold[0], a),
+                lambda a=arguments: w.switch(
+                    v["segments"],
+                    range(1, _FEW_SEGMENTS + 1),
+                    lambda n: w.b.call(unfold[n], a),
+                ),
             )
             vectors = w.min(w.sub(v["vectors"], at), tile.vectors)
             outs = w.words(p["outs"], w.mul(w.mul(at, v["out_segments"]), 2))

@@ -22,7 +22,8 @@ DIRECT_PLAN = (
     "m", "group_m", "channels", "n_taps", "x_channel", "x_group", "x_image", "y_row", "y_image",
     "w_row", "w_group", "vectors", "segments", "parts", "images",
 )  # fmt: skip
-_VECTORS, _TAPS = 4, 8
+# Vectors of pixels summed at once; taps summed at once (all of a 3x3 kernel).
+_VECTORS, _TAPS = 4, 9
 
 
 def build_depthwise(dtype: str, target: Target) -> ir.Module:

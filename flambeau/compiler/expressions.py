@@ -24,10 +24,14 @@ class Primitive(NamedTuple):
 _UNARY = """abs acos acosh asin asinh atan atanh ceil conj cos cosh digamma erf erfc erfinv exp exp2
 expm1 floor frac i0 isfinite isinf isnan lgamma log log10 log1p log2 logical_not reciprocal round
 rsqrt sigmoid sign signbit sin sinh sqrt square tan tanh trunc imag real positive sgn angle
-to_float sinc i1"""
+to_float sinc i1 i0e i1e airy_ai bessel_j0 bessel_j1 bessel_y0 bessel_y1 modified_bessel_k0
+modified_bessel_k1 scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0 entr
+erfcx ndtr ndtri log_ndtr"""
 _BINARY = """atan2 copysign fmax fmin fmod hypot logaddexp logaddexp2 logical_and logical_or
 logical_xor maximum minimum nextafter remainder floor_divide trunc_divide xlogy heaviside gcd lcm
-ldexp polygamma_of round_to xlog1py"""
+ldexp polygamma_of round_to xlog1py igamma igammac zeta chebyshev_t chebyshev_u chebyshev_v
+chebyshev_w shifted_chebyshev_t shifted_chebyshev_u shifted_chebyshev_v shifted_chebyshev_w
+hermite_h hermite_he laguerre_l legendre_p"""
 _OPERATORS = {
     "add": "+",
     "sub": "-",

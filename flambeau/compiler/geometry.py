@@ -115,7 +115,7 @@ def _segment(flat: Array, valid: Array, lanes: int) -> tuple[Array, Array]:
     """Cut vectors of positions in runs of consecutive ones: their starts less the lane, masks."""
     rows, ok = flat.reshape(-1, lanes), valid.reshape(-1, lanes)
     breaks = np.zeros(rows.shape, np.int64)
-    breaks[:, 1:] = (rows[:, 1:] != rows[:, :-1] + 1) & ok[:, 1:]
+    breaks[:, 1:] = ok[:, 1:] & ((rows[:, 1:] != rows[:, :-1] + 1) | ~ok[:, :-1])
     number = breaks.cumsum(1)
     count = int(number.max()) + 1
     starts = np.zeros((len(rows), count), np.int64)

@@ -23,7 +23,8 @@ _SIZES = {"float": 4, "double": 8, "i8": 1}
 
 
 class Operand(NamedTuple):
-    """An input: its name in the expression, its element type in memory, and whether it is one number.
+    """An input: its name in the expression, its element type in memory, and whether it is one
+    number.
 
     `type` is "float", "double" or "i8" (a truth value). A `fixed` operand does not move along the
     inner loop.
@@ -191,7 +192,7 @@ def render_rows(
     return f.text() + _render_inner(name, e, operands, type_, out_type)
 
 
-BLOCK = 1024
+BLOCK = 512
 """Elements that are folded in the operand's own precision before they meet the wide accumulator."""
 
 
@@ -200,8 +201,8 @@ def render_row_reduction(
 ) -> str:
     """The IR of a kernel that folds each row of the expression's values by `fold`.
 
-    `fold` is "sum" (out is float64: blocks of `BLOCK` are added in the operand's type, the blocks in
-    float64), "maximum" or "minimum" (NaN wins; rows must not be empty).
+    `fold` is "sum" (out is float64: blocks of `BLOCK` are added in the operand's type, the blocks
+    in float64), "maximum" or "minimum" (NaN wins; rows must not be empty).
     """
     out_type = "double" if fold == "sum" else type_
     f = _Function(name, type_)

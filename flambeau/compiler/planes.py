@@ -36,6 +36,30 @@ def build_copy(module: ir.Module, tile: Tile) -> ir.Function:
     return w.finish()
 
 
+# ``conv_swap`` takes weights ``[rows][columns][taps]`` and a result ``[columns][rows][taps]``.
+SWAP_PLAN = ("rows", "columns", "taps", "parts")
+_SWAPPED = 8
+
+
+def build_swap(module: ir.Module, tile: Tile) -> ir.Function:
+    """``conv_swap``: swap rows and columns; a chunk is some columns, a few at a time."""
+    k = ChunkKernel(module, tile.form, "conv_swap", COPY_POINTERS, SWAP_PLAN)
+    w, p, v = k.w, k.p, k.v
+    low, high = w.share(v["columns"], _SWAPPED, v["parts"], k.index)
+    line = w.mul(v["columns"], v["taps"])
+    last = w.sub(high, 1)
+    with w.loop(low, high, _SWAPPED) as c, w.loop(0, v["rows"]) as r:
+        source = w.at(p["source"], w.mul(r.index, line))
+        with w.loop(0, v["taps"], w.lanes) as t:
+            mask = w.first(w.sub(v["taps"], t.index))
+            for i in range(_SWAPPED):
+                column = w.min(w.add(c.index, i), last)
+                x = w.load_masked(w.at(source, w.mul(column, v["taps"]), t.index), mask)
+                place = w.mul(w.add(w.mul(column, v["rows"]), r.index), v["taps"])
+                w.store_masked(x, w.at(p["result"], place, t.index), mask)
+    return w.finish()
+
+
 def _copy_row(
     w: Writer, source: Value, from_col: Value, to: Value, to_col: Value, count: Value
 ) -> None:

@@ -1,11 +1,12 @@
 """Scalar expressions as LLVM IR: one line of IR per primitive, polynomials for the transcendentals.
 
 Loops are written over single elements; LLVM vectorises them, so the code here knows nothing of
-vector widths or instruction sets. Floating-point operations carry ``contract nsz``; NaN and infinities
-behave as in IEEE 754.
+vector widths or instruction sets. Floating-point operations carry ``contract nsz``; NaN and
+infinities behave as in IEEE 754.
 
-Accuracy in units of the last place (float32): exp 1.0, log 0.9, tanh 2.5, erf 1.2. Polynomials are weighted least-squares fits on Chebyshev nodes; the reductions are those
-of Cody and Waite, *Software Manual for the Elementary Functions* (1980).
+Accuracy in units of the last place (float32): exp 1.0, log 0.9, tanh 2.5, erf 1.2. Polynomials are
+weighted least-squares fits on Chebyshev nodes; the reductions are those of Cody and Waite,
+*Software Manual for the Elementary Functions* (1980).
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ _ERF_LARGE = (-3.5570055527001335e-06, 2.843535919656817e-05, 0.0001387497206046
 
 
 class ScalarWriter:
-    """Writes the instructions of one function body; ``lines`` and ``declarations`` are the result."""
+    """Writes the instructions of one function body into ``lines`` and ``declarations``."""
 
     def __init__(self, prefix: str = "v") -> None:
         self.lines: list[str] = []

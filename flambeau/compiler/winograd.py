@@ -16,7 +16,7 @@ from llvmlite import ir
 from .microkernel import Tile, build_strided_tile, load_bias, tile_for
 from .packing import build_pack
 from .target import Target
-from .vectors import I64, PTR, ChunkKernel, Value, Writer
+from .vectors import I64, PTR, ChunkKernel, Index, Value, Writer
 
 POSITIONS = 16
 _TAPS = 9
@@ -41,10 +41,11 @@ def filter_block(tile: Tile) -> int:
     return 3 * tile.lanes
 
 
-# Positions lie a little further apart than what they hold: at multiples of 4096 bytes their lines
-# would fight for the same set of the cache.
 def spread(tile: Tile, extent: Value, w: Writer) -> Value:
-    """The distance between two positions that hold `extent` elements each."""
+    """The distance between two positions that hold `extent` elements each.
+
+    A little more than that: lines at multiples of 4096 bytes fight for one set of the cache.
+    """
     return w.add(extent, 3 * tile.lanes)
 
 
@@ -57,12 +58,13 @@ def build_winograd(dtype: str, target: Target) -> ir.Module:
     return module
 
 
-# The three transforms --------------------------------------------------------------------------------
+# The three transforms
+# --------------------------------------------------------------------------------
 
-_Line = Callable[[Writer, Sequence[Value]], list[Value]]
+Line = Callable[[Writer, Sequence[Value]], list[Value]]
 
 
-def _both_ways(w: Writer, square: list[list[Value]], line: _Line) -> list[list[Value]]:
+def both_ways(w: Writer, square: list[list[Value]], line: Line) -> list[list[Value]]:
     """Transform the columns of a square of vectors, then its rows."""
     columns = [line(w, column) for column in zip(*square, strict=True)]
     return [line(w, row) for row in zip(*columns, strict=True)]
@@ -84,7 +86,8 @@ def _filter_line(w: Writer, g: Sequence[Value]) -> list[Value]:
     return [g[0], b.fmul(half, b.fadd(ends, g[1])), b.fmul(half, b.fsub(ends, g[1])), g[2]]
 
 
-# Filters -------------------------------------------------------------------------------------------
+# Filters
+# -------------------------------------------------------------------------------------------
 
 
 def _build_filter(module: ir.Module, tile: Tile, pack: ir.Function) -> ir.Function:
@@ -136,12 +139,13 @@ def _transform_filter(
 ) -> None:
     numbers = [w.b.select(flip, w.i((_TAPS - 1 - t) * width), w.i(t * width)) for t in range(_TAPS)]
     loaded = [w.load_vector(w.at(taps, n)) for n in numbers]
-    square = _both_ways(w, [loaded[i : i + 3] for i in (0, 3, 6)], _filter_line)
+    square = both_ways(w, [loaded[i : i + 3] for i in (0, 3, 6)], _filter_line)
     for i, x in enumerate(x for row in square for x in row):
         w.b.store(x, w.at(u, w.mul(step, i)), align=w.size)
 
 
-# Tiles of inputs, products, tiles of outputs ---------------------------------------------------------
+# Tiles of inputs, products, tiles of outputs
+# ---------------------------------------------------------
 
 
 def _build_product(module: ir.Module, tile: Tile) -> ir.Function:
@@ -151,7 +155,7 @@ def _build_product(module: ir.Module, tile: Tile) -> ir.Function:
         for h in tile.heights
         for n in range(1, tile.vectors + 1)
     }
-    gather = {single: _build_input(module, tile, single) for single in (True, False)}
+    gather = build_gathers(module, tile, "gather", POSITIONS, transform_input)
     scatter = _build_output(module, tile)
     k = ChunkKernel(module, tile.form, "winograd", WINOGRAD_POINTERS, WINOGRAD_PLAN)
     w, p, v = k.w, k.p, k.v
@@ -167,11 +171,7 @@ def _build_product(module: ir.Module, tile: Tile) -> ir.Function:
         w.words(p["starts"], first), w.small_words(p["masks"], w.mul(first, POSITIONS)),
         v["segments"], vectors, own,
     ]  # fmt: skip
-    w.choose(
-        w.eq(v["segments"], 1),
-        lambda: w.b.call(gather[True], arguments),
-        lambda: w.b.call(gather[False], arguments),
-    )
+    call_gather(w, gather, v["segments"], arguments)
     block = filter_block(tile)
     m0, m1 = w.share(v["m"], block, v["m_parts"], part)
     outs = w.words(p["outs"], w.mul(at, w.mul(v["out_segments"], 8)))
@@ -219,43 +219,78 @@ def _multiply_block(
             )
 
 
-def _build_input(module: ir.Module, tile: Tile, single: bool) -> ir.Function:
-    """``gather``: transform the inputs of a panel of tiles, to ``[position][channel][tile]``.
+def build_gather(
+    module: ir.Module, tile: Tile, name: str, taps: int, exact: int,
+    transform: Callable[[Writer, list[Value]], list[Value]],
+) -> ir.Function:  # fmt: skip
+    """Transform what a panel of tiles reads, to ``[position][channel][tile]``.
 
-    Takes the input, the stride between channels and how many, where the 16 inputs of a tile lie,
-    the vectors' starts and masks, segments a vector (`single`: one), the vectors, and the result.
+    The function takes the input, the stride between channels and how many, where the values of a
+    tile lie, the vectors' starts and masks, segments a vector (`exact` unless that is 0), the
+    vectors, and the result.
     """
     types = [PTR, I64, I64, PTR, PTR, PTR, I64, I64, PTR]
-    w = Writer(module, "gather_single" if single else "gather", types, tile.form)
+    w = Writer(module, f"{name}_{exact}", types, tile.form)
     w.no_alias(8)
-    x, x_channel, channels, taps, starts, masks, segments, vectors, result = w.arguments
-    count = w.i(1) if single else segments
+    x, x_channel, channels, places, starts, masks, segments, vectors, result = w.arguments
+    count = w.i(exact) if exact else segments
     step = spread(tile, w.mul(channels, tile.columns), w)
+
+    def load(channel: Value, first: Value, t: int) -> Value:
+        def segment(s: Index, otherwise: Value | None) -> Value:
+            at = w.add(first, s)
+            mask = w.mask_bits(w.small_word(masks, w.add(w.mul(at, taps), t)))
+            return w.load_masked(w.at(channel, w.word(starts, at), place), mask, otherwise)
+
+        place = w.word(places, t)
+        loaded = segment(0, None)
+        for s in range(1, exact):
+            loaded = segment(s, loaded)
+        if exact:
+            return loaded
+        with w.loop(1, segments, carried=[loaded]) as s:
+            s.next = [segment(s.index, s.carried[0])]
+        return s.carried[0]
+
     with w.loop(0, channels) as c, w.loop(0, vectors) as n:
-        channel = w.at(x, w.mul(c.index, x_channel))
-        first = w.mul(n.index, count)
-        line = w.at(channel, w.word(starts, first))
-
-        def load(t: int, first: Value = first, channel: Value = channel, line: Value = line) -> Value:
-            def lanes(s: Value) -> Value:
-                at = w.add(w.mul(w.add(first, s), POSITIONS), t)
-                return w.mask_bits(w.small_word(masks, at))
-
-            tap = w.word(taps, t)
-            loaded = w.load_masked(w.at(line, tap), lanes(w.i(0)))
-            if single:
-                return loaded
-            with w.loop(1, segments, carried=[loaded]) as s:
-                other = w.at(channel, w.word(starts, w.add(first, s.index)), tap)
-                s.next = [w.load_masked(other, lanes(s.index), s.carried[0])]
-            return s.carried[0]
-
-        square = [[load(4 * i + j) for j in range(4)] for i in range(4)]
+        channel, first = w.at(x, w.mul(c.index, x_channel)), w.mul(n.index, count)
         to = w.at(result, w.mul(c.index, tile.columns), w.mul(n.index, tile.lanes))
-        transformed = _both_ways(w, square, _input_line)
-        for e, value in enumerate(value for row in transformed for value in row):
+        values = transform(w, [load(channel, first, t) for t in range(taps)])
+        for e, value in enumerate(values):
             w.b.store(value, w.at(to, w.mul(step, e)), align=w.size)
     return w.finish()
+
+
+Gathers = dict[int, ir.Function]
+# How many segments a vector gathers are made for; 0 stands for any number.
+_EXACT = (1, 2, 0)
+
+
+def build_gathers(
+    module: ir.Module, tile: Tile, name: str, taps: int,
+    transform: Callable[[Writer, list[Value]], list[Value]],
+) -> Gathers:  # fmt: skip
+    """The gathers for one, two, and any number of segments a vector."""
+    return {n: build_gather(module, tile, name, taps, n, transform) for n in _EXACT}
+
+
+def call_gather(w: Writer, gathers: Gathers, segments: Value, arguments: list[Value]) -> None:
+    """Call the gather made for as many segments."""
+    w.choose(
+        w.eq(segments, 1),
+        lambda: w.b.call(gathers[1], arguments),
+        lambda: w.choose(
+            w.eq(segments, 2),
+            lambda: w.b.call(gathers[2], arguments),
+            lambda: w.b.call(gathers[0], arguments),
+        ),
+    )
+
+
+def transform_input(w: Writer, loaded: list[Value]) -> list[Value]:
+    """The 16 values that stand for the 4x4 inputs of a tile."""
+    square = both_ways(w, [loaded[i : i + 4] for i in (0, 4, 8, 12)], _input_line)
+    return [value for row in square for value in row]
 
 
 def _build_output(module: ir.Module, tile: Tile) -> ir.Function:
@@ -278,7 +313,7 @@ def _build_output(module: ir.Module, tile: Tile) -> ir.Function:
         with w.loop(0, vectors) as n:
             source = w.at(products, w.mul(r.index, tile.columns), w.mul(n.index, tile.lanes))
             loaded = [w.load_vector(w.at(source, w.mul(step, e))) for e in range(POSITIONS)]
-            square = _both_ways(w, [loaded[i : i + 4] for i in (0, 4, 8, 12)], _output_line)
+            square = both_ways(w, [loaded[i : i + 4] for i in (0, 4, 8, 12)], _output_line)
             for row, (even, odd) in enumerate(square):
                 even, odd = w.b.fadd(even, added), w.b.fadd(odd, added)
                 for side, places in enumerate(pairs):

@@ -169,9 +169,7 @@ class Dirichlet(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         a = self.concentration
-        return (
-            fl.xlogy(a - 1.0, value).sum(-1) + fl.lgamma(a.sum(-1)) - fl.lgamma(a).sum(-1)
-        )
+        return fl.xlogy(a - 1.0, value).sum(-1) + fl.lgamma(a.sum(-1)) - fl.lgamma(a).sum(-1)
 
     def entropy(self) -> Tensor:
         a = self.concentration

@@ -49,8 +49,10 @@ class Bernoulli(Distribution):
             return fl.bernoulli(self.probs.expand(self._shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return value * self.logits - fl.maximum(self.logits, fl.zeros_like(self.logits)) - (
-            (-self.logits.abs()).exp().log1p()
+        return (
+            value * self.logits
+            - fl.maximum(self.logits, fl.zeros_like(self.logits))
+            - ((-self.logits.abs()).exp().log1p())
         )
 
     def entropy(self) -> Tensor:

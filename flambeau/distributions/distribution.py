@@ -13,8 +13,8 @@ from ..tensor import functions as fl
 class Distribution:
     """A batch of distributions of one family.
 
-    A sample has shape ``sample_shape + batch_shape + event_shape``; `log_prob` folds the event away.
-    Subclasses declare `checks`: for each argument a condition that must hold everywhere.
+    A sample has shape ``sample_shape + batch_shape + event_shape``; `log_prob` folds the event
+    away. Subclasses declare `checks`: for each argument a condition that must hold everywhere.
     """
 
     has_rsample = False
@@ -96,10 +96,8 @@ def broadcast(*values: Any) -> list[Any]:
     """Numbers and tensors as tensors of one shape and dtype."""
     tensors = [v for v in values if isinstance(v, Tensor)]
     like = tensors[0] if tensors else None
-    made = [
-        v if isinstance(v, Tensor) else fl.tensor(float(v), dtype=None if like is None else like.dtype)
-        for v in values
-    ]
+    dtype = None if like is None else like.dtype
+    made = [v if isinstance(v, Tensor) else fl.tensor(float(v), dtype=dtype) for v in values]
     return list(fl.broadcast_tensors(*made))
 
 

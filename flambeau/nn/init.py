@@ -9,6 +9,8 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..autograd import no_grad
 from ..dtypes import bool_
 from ..tensor import functions as fl
@@ -77,12 +79,16 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform on [a, b)."""
+    if tensor.is_meta:
+        return tensor
     with no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with the given mean and standard deviation."""
+    if tensor.is_meta:
+        return tensor
     with no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
@@ -282,9 +288,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     with no_grad():
         flat = fl.empty([rows, columns], dtype=tensor.dtype, device=tensor.device)
         flat.normal_(0, 1, generator=generator)
-        q, r = fl.linalg_qr(flat.t() if rows < columns else flat)
-        q = q * r.diagonal().sign()  # makes the factorization unique, hence Q uniform
-        tensor.copy_((q.t() if rows < columns else q).reshape(tensor.shape))
+        tall = flat.t() if rows < columns else flat
+        q, r = np.linalg.qr(tall.cpu().numpy())
+        q = q * np.sign(np.diagonal(r))  # makes the factorization unique, hence Q uniform
+        found = fl.from_numpy(np.ascontiguousarray(q.T if rows < columns else q))
+        tensor.copy_(found.reshape(tensor.shape))
         tensor.mul_(gain)
     return tensor
 

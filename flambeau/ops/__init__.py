@@ -1,7 +1,7 @@
 """Every op, declared once. Enter here: op records and nothing else.
 
-`record` says what a record is, `readers` evaluates records on arrays; each other module declares the
-ops of one field.
+`record` says what a record is, `readers` evaluates records on arrays; each other module declares
+the ops of one field.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from . import (
     comparison,
     complex_numbers,
     convolution,
+    copies,
     diagonals,
     distance,
     dropout,
     einsum,
     embedding,
     extrema,
+    fractional_pooling,
     indexing,
     interpolation,
     joining,
@@ -36,6 +38,7 @@ from . import (
     shape,
     softmax,
     sorting,
+    special,
     statistics,
     unary,
 )
@@ -48,12 +51,14 @@ __all__ = [
     "comparison",
     "complex_numbers",
     "convolution",
+    "copies",
     "diagonals",
     "distance",
     "dropout",
     "einsum",
     "embedding",
     "extrema",
+    "fractional_pooling",
     "indexing",
     "interpolation",
     "joining",
@@ -70,6 +75,7 @@ __all__ = [
     "shape",
     "softmax",
     "sorting",
+    "special",
     "statistics",
     "unary",
 ]

@@ -54,9 +54,7 @@ threshold = pointwise(
 leaky_relu = pointwise(
     "leaky_relu(input, negative_slope=0.01)",
     lambda m, x, slope: m.where(x > 0, x, x * slope),
-    grad={
-        "input": lambda m, g, input, negative_slope: m.where(input > 0, g, g * negative_slope)
-    },
+    grad={"input": lambda m, g, input, negative_slope: m.where(input > 0, g, g * negative_slope)},
     out=False,
     method=False,
     doc="input above 0, negative_slope * input below.",
@@ -106,9 +104,7 @@ selu = pointwise(
 celu = pointwise(
     "celu(input, alpha=1.0)",
     lambda m, x, alpha: m.where(x > 0, x, m.expm1(m.minimum(x, 0) / alpha) * alpha),
-    partials=(
-        lambda m, input, alpha: m.where(input > 0, 1, m.exp(m.minimum(input, 0) / alpha)),
-    ),
+    partials=(lambda m, input, alpha: m.where(input > 0, 1, m.exp(m.minimum(input, 0) / alpha)),),
     out=False,
     method=False,
     doc="max(0, x) + min(0, alpha * (exp(x / alpha) - 1)) (Barron, 2017).",
@@ -163,9 +159,7 @@ mish = pointwise(
 )
 softplus = pointwise(
     "softplus(input, beta=1.0, threshold=20.0)",
-    lambda m, x, beta, threshold: m.where(
-        x * beta > threshold, x, _softplus(m, x * beta) / beta
-    ),
+    lambda m, x, beta, threshold: m.where(x * beta > threshold, x, _softplus(m, x * beta) / beta),
     grad={
         "input": lambda m, g, input, beta, threshold: m.where(
             input * beta > threshold, g, g * m.sigmoid(input * beta)
@@ -188,9 +182,7 @@ logsigmoid = pointwise(
 shrink_softly = pointwise(
     "shrink_softly(input, lambd=0.5)",
     lambda m, x, lambd: x - m.minimum(m.maximum(x, -lambd), lambd),
-    grad={
-        "input": lambda m, g, input, lambd: m.where((input >= -lambd) & (input <= lambd), 0, g)
-    },
+    grad={"input": lambda m, g, input, lambd: m.where((input >= -lambd) & (input <= lambd), 0, g)},
     inplace=False,
     out=False,
     method=False,
@@ -199,9 +191,7 @@ shrink_softly = pointwise(
 hardshrink = pointwise(
     "hardshrink(input, lambd=0.5)",
     lambda m, x, lambd: m.where((x >= -lambd) & (x <= lambd), 0, x),
-    grad={
-        "input": lambda m, g, input, lambd: m.where((input >= -lambd) & (input <= lambd), 0, g)
-    },
+    grad={"input": lambda m, g, input, lambd: m.where((input >= -lambd) & (input <= lambd), 0, g)},
     inplace=False,
     doc="input where its size is above lambd, else 0.",
 )
@@ -209,11 +199,14 @@ gelu_exact = pointwise(
     "gelu_exact(input)",
     lambda m, x: x * (m.erf(x * math.sqrt(0.5)) + 1) * 0.5,
     partials=(
-        lambda m, input: (m.erf(input * math.sqrt(0.5)) + 1) * 0.5
-        + input * m.exp(input * input * -0.5) * (1 / math.sqrt(2 * math.pi)),
+        lambda m, input: (
+            (m.erf(input * math.sqrt(0.5)) + 1) * 0.5
+            + input * m.exp(input * input * -0.5) * (1 / math.sqrt(2 * math.pi))
+        ),
     ),
     out=False,
     method=False,
+    node="GeluBackward0",
     doc="input times the normal distribution function of it.",
 )
 
@@ -234,6 +227,7 @@ gelu_tanh = pointwise(
     partials=(lambda m, input: _gelu_tanh_slope(m, input),),
     out=False,
     method=False,
+    node="GeluBackward0",
     doc="The approximation of gelu by the hyperbolic tangent.",
 )
 
@@ -267,8 +261,7 @@ def prelu(m: Any, input: Array, weight: Array) -> Array:
     """`input` above 0, below it times `weight`: one number, or one for each channel (dim 1)."""
     if weight.ndim > 1:
         raise RuntimeError(
-            "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = "
-            f"{weight.ndim}"
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
         )
     count = weight.shape[0] if weight.ndim else 1
     if weight.ndim and count != 1:
@@ -340,4 +333,3 @@ def rrelu(
     else:
         slope[~(input > 0)] = kind.type((lower + upper) / 2)
     return input * slope, slope
-

@@ -125,7 +125,7 @@ rfloor_divide = pointwise(
 remainder = pointwise(
     "remainder(input, other)",
     lambda m, x, y: m.remainder(x, y),
-    partials=(lambda m: 1, lambda m, input, other: -m.floor(input / other)),
+    partials=(lambda m: 1, lambda m, input, other: -m.floor_divide(input, other)),
     refuse="c",
     numbers="one",
     doc="What is left of input after division by other; it has the divisor's sign.",
@@ -133,7 +133,7 @@ remainder = pointwise(
 rremainder = pointwise(
     "rremainder(input, other)",
     lambda m, x, y: m.remainder(y, x),
-    partials=(lambda m, input, other: -m.floor(other / input), lambda m: 1),
+    partials=(lambda m, input, other: -m.floor_divide(other, input), lambda m: 1),
     method=False,
     inplace=False,
     out=False,
@@ -360,12 +360,20 @@ hypot = pointwise(
     numbers="none",
     doc="The length sqrt(input^2 + other^2).",
 )
+
+
+def _over_square(m: Any, side: Any, x: Any, y: Any) -> Any:
+    """`side` over x^2 + y^2; at the origin, which has no angle, zero."""
+    square = x * x + y * y
+    return m.where(m.eq(square, 0), 0, side / square)
+
+
 atan2 = pointwise(
     "atan2(input, other)",
     lambda m, x, y: m.atan2(x, y),
     partials=(
-        lambda m, input, other: other / (input * input + other * other),
-        lambda m, input, other: -input / (input * input + other * other),
+        lambda m, input, other: _over_square(m, other, input, other),
+        lambda m, input, other: _over_square(m, -input, input, other),
     ),
     promote=TO_FLOAT,
     refuse="c",
@@ -387,8 +395,8 @@ copysign = pointwise(
 nextafter = pointwise(
     "nextafter(input, other)",
     lambda m, x, y: m.nextafter(x, y),
+    partials=(lambda m, input, other: m.where(m.eq(input, other), 0, 1), lambda m: 0),
     refuse="bic",
-    partials=(lambda m: 1, lambda m: 0),
     numbers="none",
     doc="The next floating-point number after input in the direction of other.",
 )
@@ -461,6 +469,34 @@ heaviside = pointwise(
     excuse="a step function",
     numbers="none",
     doc="The step function: 0 below zero, values at zero, 1 above.",
+)
+igamma = pointwise(
+    "igamma(input, other)",
+    lambda m, a, x: m.igamma(a, x),
+    partials=(
+        None,
+        lambda m, input, other: m.exp(
+            (input - 1) * m.log(other) - other - m.lgamma(input)
+        ),
+    ),
+    refuse="bic",
+    numbers="none",
+    aliases=("special_gammainc",),
+    doc="The regularised lower incomplete gamma function.",
+)
+igammac = pointwise(
+    "igammac(input, other)",
+    lambda m, a, x: m.igammac(a, x),
+    partials=(
+        None,
+        lambda m, input, other: -m.exp(
+            (input - 1) * m.log(other) - other - m.lgamma(input)
+        ),
+    ),
+    refuse="bic",
+    numbers="none",
+    aliases=("special_gammaincc",),
+    doc="The regularised upper incomplete gamma function.",
 )
 gcd = pointwise(
     "gcd(input, other)",

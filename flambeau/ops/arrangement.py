@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .promotion import common_dtype, is_number
-from .record import Array, Arrays, composite, structured
+from .record import Array, Arrays, composite, shape_from_values, structured
 from .shapes import wrap_dim, wrap_dims
 
 
@@ -116,7 +116,7 @@ def tile(m: Any, input: Array, dims: Any) -> Array:
     return m.repeat(input, times)
 
 
-@structured(method=False, excuse="indices")
+@structured(method=False, meta=shape_from_values, excuse="indices")
 def repeated_indices(repeats: Array, output_size: int | None = None) -> Array:
     """Each index i repeated ``repeats[i]`` times, int64."""
     if repeats.ndim > 1:

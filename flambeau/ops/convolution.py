@@ -12,11 +12,19 @@ from typing import Any
 from ..backends.cpu import convolution as kernels
 from .matmul import conjugate
 from .pooling import each
+from .promotion import lifted
 from .record import Array, composite, structured
 
 
 def _input_rule(
-    m: Any, g: Any, weight: Any, input_shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+    m: Any,
+    g: Any,
+    weight: Any,
+    input_shape: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
 ) -> Any:
     return m.convolution_input_grad(
         g, conjugate(m, weight), tuple(input_shape), stride, padding, dilation, groups
@@ -24,7 +32,14 @@ def _input_rule(
 
 
 def _weight_rule(
-    m: Any, g: Any, input: Any, weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+    m: Any,
+    g: Any,
+    input: Any,
+    weight_shape: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
 ) -> Any:
     return m.convolution_weight_grad(
         g, conjugate(m, input), tuple(weight_shape), stride, padding, dilation, groups
@@ -158,7 +173,9 @@ def _check_fits(name: str, input: Any, weight: Any, padding: Any, dilation: Any)
     sizes = [n + 2 * p for n, p in zip(input.shape[2:], padding, strict=True)]
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
     if any(k == 0 for k in weight.shape[2:]):
-        raise RuntimeError(f"{name}: expected a kernel without zero sizes, got {list(weight.shape)}")
+        raise RuntimeError(
+            f"{name}: expected a kernel without zero sizes, got {list(weight.shape)}"
+        )
     if any(span > size for size, span in zip(sizes, spans, strict=True)):
         spell = " x ".join
         raise RuntimeError(
@@ -228,9 +245,11 @@ def _transposed(
         for label, v in zip(("stride", "padding", "output_padding", "dilation"), steps, strict=True)
     )
     _check_steps(name, stride, padding, dilation, groups)
-    single = input.ndim == rank + 1
+    single, kind = input.ndim == rank + 1, m.dtype(input)
     if single:
         input = m.unsqueeze(input, 0)
+    if bias is not None:  # half precision is rounded once, after the bias
+        input, weight, bias = lifted(m, input, weight, bias)
     channels = _transposed_channels(name, input, weight, bias, groups)
     for o, s, d in zip(more, stride, dilation, strict=True):
         if o < 0 or o >= max(s, d):
@@ -260,7 +279,7 @@ def _transposed(
         edges = zip(reversed(padding), reversed(more), strict=True)
         out = m.constant_pad_nd(out, [n for p, o in edges for n in (-p, o - p)])
     if bias is not None:
-        out = out + m.reshape(bias, (-1,) + (1,) * rank)
+        out = m.cast(out + m.reshape(bias, (-1,) + (1,) * rank), kind)
     return m.squeeze(out, 0) if single else out
 
 
@@ -405,4 +424,6 @@ def convolution(
     if transposed:
         steps = (stride, padding, output_padding, dilation)
         return _transposed(m, "convolution", rank, input, weight, bias, steps, groups)
-    return _convolution(m, "convolution", rank, input, weight, bias, (stride, padding, dilation), groups)
+    return _convolution(
+        m, "convolution", rank, input, weight, bias, (stride, padding, dilation), groups
+    )

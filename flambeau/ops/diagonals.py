@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -184,3 +185,20 @@ def diagonal_scatter(
         )
     part[...] = src
     return out
+
+
+@composite()
+def as_strided_scatter(
+    m: Any, input: Array, src: Array, size: Any, stride: Any, storage_offset: int | None = None
+) -> Array:
+    """A copy of `input` with `src` at the elements that a strided view of it visits."""
+    if tuple(src.shape) != tuple(size):
+        raise RuntimeError(
+            f"expected src to have a size equal to the slice of self. src size = "
+            f"{list(src.shape)}, slice size = {list(size)}"
+        )
+    places = m.as_strided(
+        m.from_numpy(np.arange(math.prod(input.shape))), size, stride, storage_offset or 0
+    )
+    put = m.put(m.reshape(input, (-1,)), m.reshape(places, (-1,)), m.reshape(src, (-1,)))
+    return m.reshape(put, tuple(input.shape))

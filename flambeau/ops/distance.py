@@ -25,11 +25,13 @@ def _share(m: Any, g: Any, out: Any) -> Any:
 @structured(
     method=False,
     grad={
-        "x1": lambda m, g, x1, x2, out: x1 * m.sum(_share(m, g, out), (-1,), True)
-        - m.matmul(_share(m, g, out), x2),
-        "x2": lambda m, g, x1, x2, out: x2
-        * m.unsqueeze(m.sum(_share(m, g, out), (-2,)), -1)
-        - m.matmul(m.transpose(_share(m, g, out), -1, -2), x1),
+        "x1": lambda m, g, x1, x2, out: (
+            x1 * m.sum(_share(m, g, out), (-1,), True) - m.matmul(_share(m, g, out), x2)
+        ),
+        "x2": lambda m, g, x1, x2, out: (
+            x2 * m.unsqueeze(m.sum(_share(m, g, out), (-2,)), -1)
+            - m.matmul(m.transpose(_share(m, g, out), -1, -2), x1)
+        ),
     },
 )
 def euclidean_distances(x1: Array, x2: Array) -> Array:

@@ -46,10 +46,8 @@ def dropout_noise(input: Array, p: float, channels: bool) -> Array:
     _check("dropout", input, p, channels)
     kind = input.dtype.type
     if p == 1:
-        noise = np.zeros_like(input)
-    else:
-        noise = _kept(input, p, channels) * kind(1 / kind(1 - p))
-    noise = noise.astype(input.dtype, copy=False)
+        return np.zeros_like(input) * input, np.zeros_like(input)
+    noise = (_kept(input, p, channels) * kind(1 / kind(1 - p))).astype(input.dtype, copy=False)
     return input * noise, noise
 
 

@@ -1,4 +1,4 @@
-"""Einstein summation: sums of products written with index letters, as transposed batched products."""
+"""Einstein summation: sums of products written with letters, by batched matrix products."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def _from_sublists(operands: list[Any]) -> tuple[str, list[Any]]:
 def _letter(i: Any) -> str:
     if not isinstance(i, int) or not 0 <= i < len(_LETTERS):
         raise RuntimeError(
-            "einsum(): not in the range of supported subscripts [0, 52): sublist format, got "
-            f"{i!r}"
+            f"einsum(): not in the range of supported subscripts [0, 52): sublist format, got {i!r}"
         )
     return _LETTERS[i]
 
@@ -77,7 +76,9 @@ def _output_labels(text: str | None, terms: list[_Term]) -> tuple[Any, ...]:
     out = (*before, *(dots if found else ()), *after)
     for x in out:
         if out.count(x) > 1:
-            raise RuntimeError(f"einsum(): output subscript {x} appears more than once in the output")
+            raise RuntimeError(
+                f"einsum(): output subscript {x} appears more than once in the output"
+            )
         if x not in every:
             if isinstance(x, str) and not x.isalpha():
                 raise RuntimeError(f"einsum(): invalid subscript {x!r} in the output")
@@ -111,8 +112,8 @@ def _without_repeats(m: Any, t: _Term) -> _Term:
         j = labels.index(label, i + 1)
         if array.shape[i] != array.shape[j]:
             raise RuntimeError(
-                f"einsum(): subscript {label} is repeated for one operand but the sizes don't match,"
-                f" {array.shape[j]} != {array.shape[i]}"
+                f"einsum(): subscript {label} is repeated for one operand but the sizes don't "
+                f"match, {array.shape[j]} != {array.shape[i]}"
             )
         array = m.diagonal(array, 0, i, j)
         labels = (*(x for k, x in enumerate(labels) if k not in (i, j)), label)
@@ -175,8 +176,10 @@ def _contract(m: Any, a: _Term, b: _Term, keep: set[Any], sizes: dict[Any, int])
     right = m.reshape(
         _arrange(m, b, [*batch, *summed, *own_b]), (fold(batch), fold(summed), fold(own_b))
     )
-    product = m.bmm(left, right) if batch else m.unsqueeze(
-        m.mm(m.squeeze(left, 0), m.squeeze(right, 0)), 0
+    product = (
+        m.bmm(left, right)
+        if batch
+        else m.unsqueeze(m.mm(m.squeeze(left, 0), m.squeeze(right, 0)), 0)
     )
     return _Term(m.reshape(product, tuple(sizes_of[x] for x in labels)), labels)
 
@@ -185,10 +188,10 @@ def _contract(m: Any, a: _Term, b: _Term, keep: set[Any], sizes: dict[Any, int])
 def einsum(m: Any, equation: Any, *operands: Arrays) -> Any:
     """Sums of products as an equation says: ``einsum("bij,bjk->bik", x, y)``.
 
-    Letters name dimensions; ``...`` stands for dimensions that broadcast; a letter given twice to one
-    operand takes a diagonal; letters missing after ``->`` are summed over. Without ``->`` the result has
-    the letters that occur once, in alphabetical order. Also as ``einsum(x, [0, 1], y, [1, 2], [0, 2])``.
-    RuntimeError for an equation that does not fit.
+    Letters name dimensions; ``...`` stands for dimensions that broadcast; a letter given twice to
+    one operand takes a diagonal; letters missing after ``->`` are summed over. Without ``->`` the
+    result has the letters that occur once, in alphabetical order. Also as ``einsum(x, [0, 1], y,
+    [1, 2], [0, 2])``. RuntimeError for an equation that does not fit.
 
     >>> fl.einsum("ij,j->i", fl.ones(2, 3), fl.ones(3)).tolist()
     [3.0, 3.0]

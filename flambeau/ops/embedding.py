@@ -31,8 +31,9 @@ def embedding(
 ) -> Array:
     """Rows of `weight` (V, D) at the integers `indices` (*): (*, D).
 
-    The row `padding_idx` gets no gradient; `scale_grad_by_freq` divides a row's gradient by the times
-    it occurs. Gradients are dense whatever `sparse` says. IndexError for an index out of range.
+    The row `padding_idx` gets no gradient; `scale_grad_by_freq` divides a row's gradient by the
+    times it occurs. Gradients are dense whatever `sparse` says. IndexError for an index out of
+    range.
     """
     if weight.ndim != 2:
         raise RuntimeError(f"'weight' must be 2-D (embedding: got shape {list(weight.shape)})")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu import reductions as kernels
 from .promotion import title, widened
 from .record import Array, composite, reduction
 from .shapes import check_nonempty, restore_dims, wrap_dim, wrap_dims
@@ -45,7 +46,7 @@ def _extreme(name: str, input: Array, dim: Any, keepdim: bool, pick: Any) -> Arr
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
             "reduction dim with the 'dim' argument."
         )
-    return np.asarray(pick.reduce(input, dims, keepdims=keepdim))
+    return np.asarray(kernels.extreme(input, dims, pick, keepdim))
 
 
 @reduction(

@@ -115,7 +115,8 @@ def check_index(name: str, index: Array, n: int, d: int) -> None:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {title(index)}")
     if index.size and (index.min() < 0 or index.max() >= n):
         bad = index[(index < 0) | (index >= n)].reshape(-1)[0]
-        raise IndexError(
+        kind = RuntimeError if name.startswith(("gather", "scatter")) else IndexError
+        raise kind(
             f"{name}(): index {bad} is out of bounds for dimension {d} with size {n}"
         )
 

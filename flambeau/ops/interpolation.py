@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import interpolation as kernels
-from .promotion import title, widened
+from .promotion import unsupported, widened
 from .record import Array, composite, structured
 
 _MODES = {
@@ -25,12 +25,10 @@ _MODES = {
 @structured(method=False, grad={"input": lambda m, g, maps: m.resample_back(g, maps)})
 def resample(input: Array, maps: Any) -> Array:
     """Weighted sums of neighbours along some axes, as the maps say."""
-    if input.dtype.name == "uint8":
-        return np.clip(np.rint(kernels.resample(input.astype(np.float32), maps)), 0, 255).astype(
-            np.uint8
-        ) if any(a.weights is not None for a in maps) else kernels.resample(input, maps)
+    if input.dtype == np.uint8:
+        return kernels.resample_bytes(input, maps)
     if input.dtype.kind not in "fV":
-        raise RuntimeError(f"\"upsample\" not implemented for '{title(input)}'")
+        raise unsupported("upsample", input)
     return kernels.resample(widened(input), maps).astype(input.dtype, copy=False)
 
 
@@ -53,13 +51,16 @@ def _sizes(
         if len(sizes) != rank:
             raise ValueError(
                 "Input and output must have the same number of spatial dimensions, but got input "
-                f"with spatial dimensions of {space} and output size of {size}. Please provide input"
-                " tensor in (N, C, d1, d2, ...,dK) format and output size in (o1, o2, ...,oK) format."
+                f"with spatial dimensions of {space} and output size of {size}. Please provide "
+                "input tensor in (N, C, d1, d2, ...,dK) format and output size in "
+                "(o1, ...,oK) format."
             )
         return [int(n) for n in sizes], [None] * rank
     if scale_factor is None:
         raise ValueError("either size or scale_factor should be defined")
-    scales = list(scale_factor) if isinstance(scale_factor, (tuple, list)) else [scale_factor] * rank
+    scales = (
+        list(scale_factor) if isinstance(scale_factor, (tuple, list)) else [scale_factor] * rank
+    )
     if len(scales) != rank:
         raise ValueError(
             "Input and scale_factor must have the same number of spatial dimensions, but got input "
@@ -85,8 +86,8 @@ def _check_mode(input: Any, mode: str, align_corners: bool | None, antialias: bo
         )
     if input.ndim not in _MODES[mode]:
         raise NotImplementedError(
-            f"Got {input.ndim}D input, but {mode} mode needs {' or '.join(map(str, _MODES[mode]))}D "
-            "input"
+            f"Got {input.ndim}D input, but {mode} mode needs input of "
+            f"{' or '.join(map(str, _MODES[mode]))} dimensions"
         )
 
 
@@ -115,9 +116,9 @@ def interpolate(
 ) -> Array:
     """(N, C, d1, ...) resampled to `size`, or to `scale_factor` times its size.
 
-    ``mode`` is "nearest", "nearest-exact", "linear" (3-d), "bilinear" or "bicubic" (4-d), "trilinear"
-    (5-d) or "area". With `align_corners` the outer samples of both lie on each other; `antialias`
-    averages over all inputs that an output covers.
+    ``mode`` is "nearest", "nearest-exact", "linear" (3-d), "bilinear" or "bicubic" (4-d),
+    "trilinear" (5-d) or "area". With `align_corners` the outer samples of both lie on each other;
+    `antialias` averages over all inputs that an output covers.
     """
     _check_mode(input, mode, align_corners, antialias)
     if recompute_scale_factor and size is not None:

@@ -40,7 +40,7 @@ def _check_joinable(tensors: Any, first: Any, d: int) -> None:
 def cat(tensors: Arrays, dim: int = 0) -> Array:
     """The tensors one after the other along `dim`; other sizes must agree."""
     if not tensors:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     # A 1-d tensor without elements is skipped whatever the others' shapes are.
     real = [t for t in tensors if t.shape != (0,)] or list(tensors)
     d = wrap_dim(dim, real[0].ndim)
@@ -197,7 +197,7 @@ def _cut(m: Any, name: str, tensor: Any, dim: int) -> tuple[int, int]:
     return d, tensor.shape[d]
 
 
-@composite()
+@composite(aliases=("unsafe_split_with_sizes",))
 def split_with_sizes(m: Any, input: Array, split_sizes: Any, dim: int = 0) -> tuple[Array, ...]:
     """Parts of `input` along `dim` with the given sizes, as views."""
     d, n = _cut(m, "split_with_sizes", input, dim)
@@ -218,7 +218,7 @@ def split_with_sizes(m: Any, input: Array, split_sizes: Any, dim: int = 0) -> tu
     return m.split_at(input, sizes, d)
 
 
-@composite()
+@composite(aliases=("unsafe_split",))
 def split(m: Any, tensor: Array, split_size_or_sections: Any, dim: int = 0) -> tuple[Array, ...]:
     """`tensor` cut along `dim` into parts of one size (the last may be smaller) or of given sizes."""
     if isinstance(split_size_or_sections, (list, tuple)):
@@ -237,7 +237,7 @@ def split(m: Any, tensor: Array, split_size_or_sections: Any, dim: int = 0) -> t
     return m.split_at(tensor, sizes, d)
 
 
-@composite()
+@composite(aliases=("unsafe_chunk",))
 def chunk(m: Any, input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
     """`input` cut along `dim` into at most `chunks` parts of equal size (the last may be smaller)."""
     d, n = _cut(m, "chunk", input, dim)

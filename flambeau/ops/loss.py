@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import loss as kernels
-from .promotion import title, widened
+from .promotion import title, unsupported, widened
 from .record import Array, composite, pointwise, structured
 
 _REDUCTIONS = ("none", "mean", "sum")
@@ -34,10 +34,12 @@ def _mse_scale(input: Any, target: Any, reduction: Any) -> float:
 @structured(
     method=False,
     grad={
-        "input": lambda m, g, input, target, reduction: (input - target)
-        * (g * _mse_scale(input, target, reduction)),
-        "target": lambda m, g, input, target, reduction: (target - input)
-        * (g * _mse_scale(input, target, reduction)),
+        "input": lambda m, g, input, target, reduction: (
+            (input - target) * (g * _mse_scale(input, target, reduction))
+        ),
+        "target": lambda m, g, input, target, reduction: (
+            (target - input) * (g * _mse_scale(input, target, reduction))
+        ),
     },
 )
 def mse_loss(input: Array, target: Array, reduction: Any = "mean") -> Array:
@@ -48,7 +50,7 @@ def mse_loss(input: Array, target: Array, reduction: Any = "mean") -> Array:
     """
     word = reduction_word(reduction)
     if input.dtype.kind not in "fVc":
-        raise RuntimeError(f"\"mse_cpu\" not implemented for '{title(input)}'")
+        raise unsupported("mse_cpu", input)
     difference = np.subtract(widened(input), widened(target))
     kind = np.result_type(input, target)
     if word == "none":
@@ -65,9 +67,9 @@ binary_cross_entropy_terms = pointwise(
     "binary_cross_entropy_terms(input, target)",
     lambda m, x, y: (y - 1) * m.maximum(m.log1p(-x), -100) - y * m.maximum(m.log(x), -100),
     grad={
-        "input": lambda m, g, input, target: g
-        * (input - target)
-        / m.maximum((1 - input) * input, 1e-12),
+        "input": lambda m, g, input, target: (
+            g * (input - target) / m.maximum((1 - input) * input, 1e-12)
+        ),
         "target": lambda m, g, input: g * (m.log1p(-input) - m.log(input)),
     },
     inplace=False,
@@ -102,7 +104,9 @@ def binary_cross_entropy(
     RuntimeError for an input outside [0, 1] or other dtypes than floating point.
     """
     if not m.dtype(input).is_floating_point:
-        raise RuntimeError(f"\"binary_cross_entropy\" not implemented for '{m.dtype(input).title}'")
+        raise NotImplementedError(
+            f"\"binary_cross_entropy\" not implemented for '{m.dtype(input).title}'"
+        )
     if m.dtype(target) is not m.dtype(input):
         raise RuntimeError(
             f"Found dtype {m.dtype(target).title} but expected {m.dtype(input).title} "
@@ -145,11 +149,6 @@ def _as_samples(name: str, input: Any, target: Any, weight: Any) -> tuple[int, i
     classes = shape[0] if len(shape) == 1 else shape[1]
     expected = () if len(shape) == 1 else (shape[0], *shape[2:])
     if tuple(target.shape) != expected:
-        if len(shape) > 1 and target.ndim and target.shape[0] != shape[0]:
-            raise ValueError(
-                f"Expected input batch_size ({shape[0]}) to match target batch_size "
-                f"({target.shape[0]}). ({name}: input {list(shape)}, target {list(target.shape)})"
-            )
         raise RuntimeError(
             f"{name}: Expected target size {list(expected)}, got {list(target.shape)} for an input "
             f"of size {list(shape)}"
@@ -166,7 +165,9 @@ def _as_samples(name: str, input: Any, target: Any, weight: Any) -> tuple[int, i
     return shape[0], classes, math.prod(shape[2:])
 
 
-def _prepared(name: str, input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, ...]:
+def _prepared(
+    name: str, input: Any, target: Any, weight: Any, ignore_index: int
+) -> tuple[Any, ...]:
     """Scores (N, C, B), targets (N, B), weight."""
     n, classes, rest = _as_samples(name, input, target, weight)
     scores = widened(input).reshape(n, classes, rest)
@@ -204,7 +205,7 @@ def _shares(g: Any, divisor: Any, shape: tuple[int, int]) -> Any:
         )
     },
 )
-def nll_loss(
+def nll_loss_of_classes(
     input: Array,
     target: Array,
     weight: Array | None = None,
@@ -213,23 +214,47 @@ def nll_loss(
 ) -> Array:
     """Negative log-likelihood ``-weight[y] * input[n, y]`` of the target classes.
 
-    Log-probabilities (N, C), (C,) or (N, C, d1, ...); int64 targets (N,), () or (N, d1, ...). The mean is
-    over the weights of the targets. IndexError for a target that is no class.
+    Log-probabilities (N, C), (C,) or (N, C, d1, ...); int64 targets (N,), () or (N, d1, ...). The
+    mean is over the weights of the targets. IndexError for a target that is no class.
     """
     word = reduction_word(reduction)
     if input.dtype.kind not in "fV":
-        raise RuntimeError(f"\"nll_loss_out_frame\" not implemented for '{title(input)}'")
+        raise unsupported("nll_loss_out_frame", input)
     scores, targets, _ = _prepared("nll_loss", input, target, weight, ignore_index)
-    loss = -kernels.picked(scores, targets.classes)
-    if targets.factors is not None:
-        loss = targets.without_ignored(loss * targets.factors)
+    loss = targets.weighted(-kernels.picked(scores, targets.classes))
     return _reduce(loss, targets.factors, word, target.shape, input.dtype)
+
+
+@composite(method=False)
+def nll_loss(
+    m: Any,
+    input: Array,
+    target: Array,
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    reduction: Any = "mean",
+) -> Array:
+    """Negative log-likelihood ``-weight[y] * input[n, y]`` of the target classes.
+
+    Log-probabilities (N, C), (C,) or (N, C, d1, ...); int64 targets (N,), () or (N, d1, ...). The
+    mean is over the weights of the targets. IndexError for a target that is no class.
+    """
+    _check_batch("nll_loss", input, target)
+    return m.nll_loss_of_classes(input, target, weight, ignore_index, reduction)
+
+
+def _check_batch(name: str, input: Any, target: Any) -> None:
+    if input.ndim > 1 and target.ndim and target.shape[0] != input.shape[0]:
+        raise ValueError(
+            f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
+            f"({target.shape[0]}). ({name}: input {list(input.shape)}, target {list(target.shape)})"
+        )
 
 
 def _nll_back_rule(
     m: Any, g: Any, target: Any, weight: Any, divisor: Any, ignore_index: int, grad_shape: Any
 ) -> Any:
-    loss = m.nll_loss(g, target, weight, ignore_index, "none")
+    loss = m.nll_loss_of_classes(g, target, weight, ignore_index, "none")
     if not len(grad_shape) and loss.ndim:
         loss = m.sum(loss)
     return loss if divisor is None else loss / divisor
@@ -253,9 +278,7 @@ def nll_loss_back(
     targets = kernels.prepare(
         chosen.astype(np.int64, copy=False), wide, ignore_index, classes, g.dtype
     )
-    g = -_shares(g, divisor, chosen.shape)
-    if targets.factors is not None:
-        g = g * targets.factors
+    g = targets.weighted(-_shares(g, divisor, chosen.shape))
     out = kernels.scattered(g, targets.classes, classes)
     return out.reshape(input_size).astype(grad.dtype, copy=False)
 
@@ -304,10 +327,8 @@ def _cross_entropy_pieces(
     return loss * (1 - label_smoothing) + spread * (label_smoothing / classes)
 
 
-@structured(method=False)
-def targets_weight(
-    input: Array, target: Array, weight: Array | None, ignore_index: int
-) -> Array:
+@structured(method=False, excuse="a count of targets")
+def targets_weight(input: Array, target: Array, weight: Array | None, ignore_index: int) -> Array:
     """The sum of the weights of the targets that are not ignored, 0-d."""
     _, targets, _ = _prepared("cross_entropy", input, target, weight, ignore_index)
     total = targets.classes.size if targets.factors is None else targets.factors.sum()
@@ -334,7 +355,7 @@ def cross_entropy_of_classes(
     """
     word = reduction_word(reduction)
     if input.dtype.kind not in "fV":
-        raise RuntimeError(f"\"log_softmax_lastdim_kernel_impl\" not implemented for '{title(input)}'")
+        raise unsupported("log_softmax_lastdim_kernel_impl", input)
     name = "cross_entropy"
     scores, targets, wide = _prepared(name, input, target, weight, ignore_index)
     loss, lse = kernels.cross_entropy(scores, targets, wide, label_smoothing)
@@ -342,7 +363,7 @@ def cross_entropy_of_classes(
     return total, lse, divisor
 
 
-@structured(method=False)
+@structured(method=False, excuse="a recorded backward differentiates the loss's pieces instead")
 def cross_entropy_back(
     grad: Array,
     input: Array,
@@ -380,6 +401,7 @@ def cross_entropy_loss(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     same = tuple(target.shape) == tuple(input.shape) and m.dtype(target).is_floating_point
     if not same:
+        _check_batch("cross_entropy", input, target)
         return m.cross_entropy_of_classes(
             input, target, weight, ignore_index, reduction, label_smoothing
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import matmul as kernels
-from .promotion import lifted, title
+from .promotion import lifted, title, unsupported
 from .record import Array, composite, structured
 from .shapes import wrap_dim
 
@@ -63,7 +63,7 @@ def _check_dtypes(name: str, a: Any, b: Any) -> None:
             f"{title(a)} != {title(b)} (shapes {list(a.shape)} and {list(b.shape)})"
         )
     if a.dtype.kind == "b":
-        raise RuntimeError(f'"{name}_impl_cpu_" not implemented for \'Bool\'')
+        raise unsupported(f"{name}_impl_cpu_", a)
 
 
 def _check_ranks(name: str, a: Any, ranks: tuple[int, int], b: Any) -> None:
@@ -120,7 +120,7 @@ def mv(input: Array, vec: Array) -> Array:
     """The product of a matrix and a vector, (N, K), (K,) -> (N,)."""
     if input.ndim != 2 or vec.ndim != 1:
         raise RuntimeError(
-            "vector + matrix @ vector expected, got 1, " f"{input.ndim}, {vec.ndim} (mv)"
+            f"vector + matrix @ vector expected, got 1, {input.ndim}, {vec.ndim} (mv)"
         )
     if input.shape[1] != vec.shape[0]:
         raise RuntimeError(
@@ -261,7 +261,9 @@ def _check_fits(name: str, m: Any, input: Any, product: Any) -> None:
 
 
 @composite(inplace=True, out=True)
-def addmm(m: Any, input: Array, mat1: Array, mat2: Array, *, beta: Any = 1, alpha: Any = 1) -> Array:
+def addmm(
+    m: Any, input: Array, mat1: Array, mat2: Array, *, beta: Any = 1, alpha: Any = 1
+) -> Array:
     """``beta * input + alpha * (mat1 @ mat2)``; `input` broadcasts to (N, M)."""
     product = m.mm(mat1, mat2)
     _check_fits("addmm", m, input, product)
@@ -362,9 +364,7 @@ def _contracted(dims: Any, a: Any, b: Any) -> tuple[list[int], list[int]]:
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
         if dims > min(a.ndim, b.ndim):
-            raise RuntimeError(
-                f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}"
-            )
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         return list(range(a.ndim - dims, a.ndim)), list(range(dims))
     if hasattr(dims, "tolist"):
         dims = dims.tolist()

@@ -33,7 +33,11 @@ def _is_dense(d: Array) -> bool:
     return True
 
 
-@structured(method=False, grad={"input": lambda m, g, input_dtype: m.cast(g, input_dtype)})
+@structured(
+    method=False,
+    node="ToCopyBackward0",
+    grad={"input": lambda m, g, input_dtype: m.cast(g, input_dtype)},
+)
 def to_dtype(input: Array, dtype: Any) -> Array:
     """`input` cast to `dtype`."""
     kind = dtype.numpy_dtype
@@ -53,7 +57,7 @@ def _truncate(x: Array, kind: Any) -> Array:
         return x.astype(kind)
 
 
-@structured(grad={"input": lambda m, g: None, "src": lambda m, g: g}, inplace=True)
+@structured(grad={"input": lambda m, g: m.zero(g), "src": lambda m, g: g}, inplace=True)
 def copy(input: Array, src: Array, non_blocking: bool = False) -> Array:
     """`src` broadcast and cast to the shape and dtype of `input`."""
     if src.ndim > input.ndim:
@@ -65,7 +69,7 @@ def copy(input: Array, src: Array, non_blocking: bool = False) -> Array:
 @structured(
     method=False,
     node="FillBackward1",
-    grad={"input": lambda m, g: None, "value": lambda m, g: m.sum(g)},
+    grad={"input": lambda m, g: m.zero(g), "value": lambda m, g: m.sum(g)},
 )
 def fill_tensor(input: Array, value: Array) -> Array:
     """`input` with every element replaced by the 0-d tensor `value`."""
@@ -77,7 +81,7 @@ def fill_tensor(input: Array, value: Array) -> Array:
     return np.full(input.shape, value.astype(input.dtype), input.dtype)
 
 
-@structured(method=False, node="FillBackward0", grad={"input": lambda m, g: None})
+@structured(method=False, node="FillBackward0", grad={"input": lambda m, g: m.zero(g)})
 def fill_number(input: Array, value: Any) -> Array:
     """`input` with every element replaced by a number."""
     if isinstance(value, complex) and input.dtype.kind != "c":
@@ -91,7 +95,7 @@ def fill(m: Any, input: Array, value: Any) -> Array:
     return m.fill_number(input, value) if is_number(value) else m.fill_tensor(input, value)
 
 
-@structured(grad={"input": lambda m, g: None}, inplace=True, method=False)
+@structured(grad={"input": lambda m, g: m.zero(g)}, inplace=True, method=False)
 def zero(input: Array) -> Array:
     """Zeros shaped like `input`."""
     return np.zeros(input.shape, input.dtype)

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import normalization as kernels
-from .promotion import title, widened
+from .promotion import unsupported, widened
 from .record import Array, composite, structured
+
+_BY_PIECES = "a recorded backward differentiates the norm's pieces instead"
 
 
 def _check_inexact(name: str, x: Any) -> None:
     if x.dtype.kind not in "fV":
-        raise RuntimeError(f"\"{name}\" not implemented for '{title(x)}'")
+        raise unsupported(name, x)
 
 
 def _check_channels(name: str, count: int, **given: Any) -> None:
@@ -83,8 +85,8 @@ def batch_norm(
 ) -> Array:
     """Each channel of (N, C, ...) with mean 0 and variance 1, times `weight` plus `bias`, all (C,).
 
-    In training with the batch's statistics, which also move the running ones in place by `momentum`;
-    else with the running ones (Ioffe and Szegedy, 2015).
+    In training with the batch's statistics, which also move the running ones in place by
+    `momentum`; else with the running ones (Ioffe and Szegedy, 2015).
     """
     _check_inexact("batch_norm", input)
     if input.shape == (0,):
@@ -117,7 +119,7 @@ def _move(running: Any, value: Any, momentum: float) -> None:
         running += ((value - running) * momentum).astype(running.dtype, copy=False)
 
 
-@structured(method=False, outputs=3)
+@structured(method=False, outputs=3, excuse=_BY_PIECES)
 def batch_norm_back(
     grad: Array,
     input: Array,
@@ -147,8 +149,8 @@ def _split(name: str, input: Any, normalized_shape: Any, **given: Any) -> tuple[
     for label, x in given.items():
         if x is not None and x.shape != shape:
             raise RuntimeError(
-                f"{name}: Expected {label} to be of same shape as normalized_shape, but got {label} "
-                f"of shape {list(x.shape)} and normalized_shape = {list(shape)}"
+                f"{name}: Expected {label} to be of same shape as normalized_shape, but got "
+                f"{label} of shape {list(x.shape)} and normalized_shape = {list(shape)}"
             )
     if input.ndim < len(shape) or input.shape[input.ndim - len(shape) :] != shape:
         raise RuntimeError(
@@ -213,7 +215,7 @@ def layer_norm(
     return out.reshape(input.shape).astype(input.dtype, copy=False), mean, rstd
 
 
-@structured(method=False, outputs=3)
+@structured(method=False, outputs=3, excuse=_BY_PIECES)
 def row_norm_back(
     grad: Array,
     input: Array,
@@ -313,8 +315,8 @@ def group_norm(
     for label, x in (("weight", weight), ("bias", bias)):
         if x is not None and tuple(x.shape) != shape[1:2]:
             raise RuntimeError(
-                f"Expected {label} to be a vector of size equal to the number of channels in input, "
-                f"but got {label} of shape {list(x.shape)} and input of shape {list(shape)}"
+                f"Expected {label} to be a vector of size equal to the number of channels in "
+                f"input, but got {label} of shape {list(x.shape)} and input of shape {list(shape)}"
             )
     length = math.prod(shape[1:]) // num_groups
     out = m.layer_norm(m.reshape(input, (shape[0], num_groups, length)), (length,), None, None, eps)

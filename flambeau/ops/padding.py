@@ -38,7 +38,9 @@ def _crop_and_place(
     return tuple(out), tuple(target), tuple(source)
 
 
-@structured(grad={"input": lambda m, g, pad: m.constant_pad_nd(g, [-int(n) for n in pad])}, method=False)
+@structured(
+    grad={"input": lambda m, g, pad: m.constant_pad_nd(g, [-int(n) for n in pad])}, method=False
+)
 def constant_pad_nd(input: Array, pad: Any, value: Any = 0) -> Array:
     """`input` with `pad` elements of `value` before and after its last dimensions.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from ..backends.cpu import pooling as kernels
 from ..backends.cpu.interpolation import even_mean
 from ..backends.cpu.windows import Axis
-from .promotion import title, widened
+from .promotion import unsupported, widened
 from .record import Array, composite, structured
 
 
@@ -83,12 +82,6 @@ def window_axes(
             f"{[*shape[:-rank], *(a.count for a in axes)]}. Output size is too small"
         )
     return tuple(axes)
-
-
-def _check_numbers(name: str, x: Any, integers: bool) -> None:
-    allowed = "fViu" if integers else "fV"
-    if x.dtype.kind not in allowed:
-        raise RuntimeError(f"\"{name}\" not implemented for '{title(x)}'")
 
 
 # ---------------------------------------------------------------- the largest value
@@ -200,19 +193,33 @@ def max_pool3d(
 # ---------------------------------------------------------------- the mean
 @structured(
     method=False,
-    grad={"input": lambda m, g, axes, divisors: m.avg_pool_windows_back(g, axes, divisors)},
+    grad={
+        "input": lambda m, g, axes, include_pad, divisor: m.avg_pool_windows_back(
+            g, axes, include_pad, divisor
+        )
+    },
 )
-def avg_pool_windows(input: Array, axes: Any, divisors: Any) -> Array:
-    """The sum of each window divided by its divisor (a NumPy array of the windows' shape)."""
+def avg_pool_windows(
+    input: Array, axes: Any, include_pad: bool = True, divisor: int | None = None
+) -> Array:
+    """The sum of each window over `divisor`, by default over how many values it holds."""
+    divisors = kernels.divisors(axes, include_pad, divisor)
     return kernels.avg_pool(widened(input), axes, divisors).astype(input.dtype, copy=False)
 
 
 @structured(
     method=False,
-    grad={"input": lambda m, g, axes, divisors: m.avg_pool_windows(g, axes, divisors)},
+    grad={
+        "input": lambda m, g, axes, include_pad, divisor: m.avg_pool_windows(
+            g, axes, include_pad, divisor
+        )
+    },
 )
-def avg_pool_windows_back(input: Array, axes: Any, divisors: Any) -> Array:
+def avg_pool_windows_back(
+    input: Array, axes: Any, include_pad: bool = True, divisor: int | None = None
+) -> Array:
     """The gradient of `avg_pool_windows`."""
+    divisors = kernels.divisors(axes, include_pad, divisor)
     return kernels.avg_pool_back(widened(input), axes, divisors).astype(input.dtype, copy=False)
 
 
@@ -228,12 +235,10 @@ def _avg_pool(
     kernel, stride, padding, ceil_mode = window
     axes = window_axes(name, input.shape, kernel, stride, padding, 1, ceil_mode, rank)
     if not m.dtype(input).inexact and not str(m.dtype(input)).endswith("int64"):
-        raise RuntimeError(f"\"{name}\" not implemented for '{m.dtype(input).title}'")
-    if divisor is not None:
-        if divisor == 0:
-            raise RuntimeError("divisor must be not zero")
-        return m.avg_pool_windows(input, axes, np.asarray(divisor))
-    return m.avg_pool_windows(input, axes, kernels.average_counts(axes, include_pad))
+        raise NotImplementedError(f"\"{name}\" not implemented for '{m.dtype(input).title}'")
+    if divisor == 0:
+        raise RuntimeError("divisor must be not zero")
+    return m.avg_pool_windows(input, axes, include_pad, divisor)
 
 
 @composite(method=False)
@@ -327,8 +332,7 @@ def _adaptive_avg_pool(m: Any, name: str, rank: int, input: Any, output_size: An
         return m.mean(input, dims, True)
     axes = _even(sizes, counts)
     if axes is not None:
-        divisor = np.asarray(math.prod(a.kernel for a in axes))
-        return m.avg_pool_windows(input, axes, divisor)
+        return m.avg_pool_windows(input, axes)
     maps = [even_mean(d, n, c) for d, n, c in zip(dims, sizes, counts, strict=True)]
     return m.resample(input, maps)
 
@@ -362,7 +366,8 @@ def adaptive_avg_pool3d(m: Any, input: Array, output_size: Any) -> Array:
 )
 def adaptive_max_parts(input: Array, counts: Any) -> Array:
     """The largest value of each even part and its place in the flattened last dimensions."""
-    _check_numbers("adaptive_max_pool", input, True)
+    if input.dtype.kind not in "fViu":
+        raise unsupported("adaptive_max_pool", input)
     return kernels.adaptive_max_pool(input, tuple(counts))
 
 

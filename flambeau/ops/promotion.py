@@ -60,3 +60,8 @@ def lifted(m: Any, *xs: Any) -> list[Any]:
     return [
         m.cast(x, dtypes.float32) if x is not None and m.dtype(x) in dtypes.HALF else x for x in xs
     ]
+
+
+def unsupported(kernel: str, a: Any) -> NotImplementedError:
+    """The error for an array whose dtype an op does not take; `kernel` is PyTorch's name."""
+    return NotImplementedError(f"\"{kernel}\" not implemented for '{title(a)}'")

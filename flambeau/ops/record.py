@@ -1,7 +1,7 @@
 """What an op is: one record, from which everything else is derived.
 
-Six families. A *pointwise* op is a scalar expression. A *structured*, *reduction* or *random* op is a
-function of arrays with the op's public signature. A *view* returns a NumPy view of its input. A
+Six families. A *pointwise* op is a scalar expression. A *structured*, *reduction* or *random* op is
+a function of arrays with the op's public signature. A *view* returns a NumPy view of its input. A
 *composite* is a function of a reader ``m`` that calls other ops. Arguments annotated ``Array``,
 ``Array | None`` or ``Arrays`` are tensors; all others are parameters.
 
@@ -41,11 +41,12 @@ common type and give bool; leave every input as it is."""
 class Op:
     """One op of the library; see the module's docstring for the meaning of the rules.
 
-    ``outputs`` is the number of results (0: as many as the forward function returns), ``fields`` the
-    names by which a tuple of results can be read (``result`` its type's name), ``node`` the name on the
-    tape where it is not the op's own. ``refuse`` lists the kinds of numbers an element-wise op does not take: "b" bool, "i"
-    integers, "f" real and "c" complex floating point. ``numbers`` says which of its tensor arguments
-    may be numbers: those to the "right" of the first, "one" (any, but not all), "both" or "none".
+    ``outputs`` is the number of results (0: as many as the forward function returns), ``fields``
+    the names by which a tuple of results can be read (``result`` its type's name), ``node`` the
+    name on the tape where it is not the op's own. ``refuse`` lists the kinds of numbers an
+    element-wise op does not take: "b" bool, "i" integers, "f" real and "c" complex floating point.
+    ``numbers`` says which of its tensor arguments may be numbers: those to the "right" of the
+    first, "one" (any, but not all), "both" or "none".
     """
 
     name: str
@@ -209,9 +210,9 @@ def pointwise(
 ) -> Op:
     """Declare an element-wise op by its scalar expression.
 
-    `partials` are given in the order of the tensor arguments (None: no derivative). `tensors` is the
-    number of tensor arguments, by default those without a default value. `result` "real" says that
-    complex input gives a real result.
+    `partials` are given in the order of the tensor arguments (None: no derivative). `tensors` is
+    the number of tensor arguments, by default those without a default value. `result` "real" says
+    that complex input gives a real result, "number" that bools count as integers.
     """
     name, signature = parse_signature(text, tensors)
     names = [n for n, p in signature.parameters.items() if p.annotation == "Array"]
@@ -301,6 +302,13 @@ def random(**options: Any) -> Callable[[Callable[..., Any]], Op]:
 def composite(**options: Any) -> Callable[[Callable[..., Any]], Op]:
     """Declare an op that is written with other ops, by a function whose first argument is ``m``."""
     return _declare("composite", options)
+
+
+def shape_from_values(**_: Any) -> Any:
+    """The meta function of ops whose result's shape depends on values: always an error."""
+    raise NotImplementedError(
+        "the shape of the result depends on the input's values, which a meta tensor does not have"
+    )
 
 
 _RULE_NAMES: dict[Rule, tuple[str, ...]] = {}

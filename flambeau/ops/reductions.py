@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..backends.cpu import reductions as kernels
 from .record import Array, composite, reduction
 from .shapes import count, restore_dims, wrap_dim, wrap_dims
 
@@ -52,7 +53,7 @@ def sum(  # noqa: A001
     """The sum of all elements, or over the dimensions `dim`; integers are summed as int64."""
     work, kind = accumulator(input, dtype)
     axes = wrap_dims(dim, input.ndim)
-    total = np.add.reduce(input, axes, work, keepdims=keepdim)
+    total = kernels.add(input, axes, work, keepdim)
     return np.asarray(total).astype(kind, copy=False)
 
 
@@ -67,7 +68,7 @@ def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     """The mean of all elements, or over the dimensions `dim`; floating point and complex only."""
     _check_inexact("mean", input, dtype)
     work, kind = accumulator(input, dtype)
-    total = np.add.reduce(input, wrap_dims(dim, input.ndim), work, keepdims=keepdim)
+    total = kernels.add(input, wrap_dims(dim, input.ndim), work, keepdim)
     n = work.type(count(input.shape, dim))
     return np.asarray(np.true_divide(total, n)).astype(kind, copy=False)
 

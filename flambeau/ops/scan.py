@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ..backends.cpu.scalars import logaddexp
 from .promotion import is_half, is_number, widened
 from .record import Array, composite, structured
 from .reductions import accumulator
@@ -108,13 +110,17 @@ def _logcumsumexp_gradient(m: Any, g: Any, x: Any, out: Any, dim: int) -> Any:
     if not x.ndim:
         return g
 
+    void = m.eq(m.real(out), -math.inf)
+
     def part(h: Any) -> Any:
         # In logarithms, so that neither exp(x) nor exp(-out) can overflow.
-        tail = m.flip(m.logcumsumexp(m.flip(m.log(h) - out, (dim,)), dim), (dim,))
-        return m.exp(tail + x)
+        nothing = m.logical_or(m.eq(h, 0), void)
+        rates = m.where(nothing, -math.inf, m.log(m.where(nothing, 1, h)) - m.conj(out))
+        tail = m.logcumsumexp(m.flip(rates, (dim,)), dim)
+        return m.exp(m.flip(tail, (dim,)) + m.conj(x))
 
     if m.dtype(x).is_complex:
-        return m.exp(m.conj(x)) * _reverse_sum(m, g * m.exp(-m.conj(out)), dim)
+        return part(g)
     return part(m.where(g > 0, g, 0)) - part(m.where(g < 0, -g, 0))
 
 
@@ -131,8 +137,10 @@ def logcumsumexp(input: Array, dim: int) -> Array:
         return input.copy()
     x = widened(input)
     if x.dtype.kind == "c":
-        top = np.max(x.real, d, keepdims=True)
-        return np.log(np.cumsum(np.exp(x - top), d)) + top
+        out = np.moveaxis(x.copy(), d, 0)
+        for i in range(1, len(out)):
+            out[i] = logaddexp(out[i - 1], out[i])
+        return np.moveaxis(out, 0, d)
     out = np.logaddexp.accumulate(x, d)
     return out.astype(input.dtype) if is_half(input) else out
 

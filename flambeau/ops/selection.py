@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .promotion import is_number, promoted, title
-from .record import Array, composite, structured
+from .record import Array, composite, shape_from_values, structured
 from .shape import common_shape
 
 
@@ -45,7 +45,7 @@ def where(m: Any, condition: Array, input: Any = None, other: Any = None) -> Any
     return m.select_where(condition, input, other)
 
 
-@structured(method=False, excuse="indices")
+@structured(method=False, meta=shape_from_values, excuse="indices")
 def nonzero_rows(input: Array) -> Array:
     """The index of every element that is not zero, in rows, int64."""
     return np.argwhere(input).astype(np.int64, copy=False)
@@ -87,6 +87,7 @@ def _check_mask(name: str, mask: Array) -> None:
 # ---------------------------------------------------------------- masks
 @structured(
     out=True,
+    meta=shape_from_values,
     grad={
         "input": lambda m, g, mask, input_shape: m.masked_select_back(g, mask, tuple(input_shape))
     },
@@ -139,6 +140,10 @@ def masked_fill_number(input: Array, mask: Array, value: Any) -> Array:
 )
 def masked_fill_tensor(input: Array, mask: Array, value: Array) -> Array:
     """`input` with a 0-d tensor's value where `mask` holds."""
+    if value.dtype.kind == "c" and input.dtype.kind != "c":
+        raise RuntimeError(
+            f"value cannot be converted to type {title(input)} without overflow (masked_fill)"
+        )
     if value.ndim:
         raise RuntimeError(
             "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "

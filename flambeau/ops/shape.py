@@ -190,6 +190,11 @@ def _listed(dims: Any) -> list[int]:
 @composite(aliases=("moveaxis",))
 def movedim(m: Any, input: Array, source: Any, destination: Any) -> Array:
     """`input` with the dimensions `source` moved to the places `destination`; others keep order."""
+    if isinstance(source, (tuple, list)) != isinstance(destination, (tuple, list)):
+        raise TypeError(
+            "movedim(): source and destination must both be ints or both be tuples of ints, got "
+            f"{source} and {destination}"
+        )
     n = input.ndim
     here = [wrap_dim(d, n) for d in _listed(source)]
     there = [wrap_dim(d, n) for d in _listed(destination)]
@@ -286,7 +291,7 @@ def broadcast_tensors(m: Any, *tensors: Any) -> tuple[Array, ...]:
 def sum_to_size(input: Array, size: Any) -> Array:
     """`input` summed over the dimensions in which `size` is one or missing."""
     shape = tuple(int(n) for n in size)
-    if input.shape == shape and input.dtype.kind not in "b":
+    if input.shape == shape and shape:
         return input
     extra = input.ndim - len(shape)
     fits = extra >= 0 and all(
@@ -324,7 +329,8 @@ def narrow(input: Array, dim: int, start: Any, length: int) -> Array:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     d = wrap_dim(dim, input.ndim)
     n = input.shape[d]
-    if getattr(start, "ndim", 0):
+    kind = getattr(start, "dtype", None)
+    if kind is not None and (start.ndim or str(kind).split(".")[-1][:3] not in ("int", "uin")):
         raise RuntimeError("narrow(): start must be an 0-dim integral Tensor.")
     start = int(start)
     if length < 0:
@@ -337,6 +343,12 @@ def narrow(input: Array, dim: int, start: Any, length: int) -> Array:
     if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
     return input[at_dim(d, slice(start, start + length))]
+
+
+@composite()
+def narrow_copy(m: Any, input: Array, dim: int, start: int, length: int) -> Array:
+    """A copy of `length` rows of `input` along `dim` from `start` on."""
+    return m.clone(m.narrow(input, dim, start, length))
 
 
 @composite()

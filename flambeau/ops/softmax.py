@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import softmax as kernels
-from .promotion import floated, lifted, title, widened
+from .promotion import floated, lifted, unsupported, widened
 from .record import Array, composite, structured
 from .shapes import restore_dims, wrap_dim, wrap_dims
 
@@ -18,9 +18,7 @@ def _prepared(name: str, input: Array, dtype: Any) -> tuple[Any, Any]:
     if dtype is not None:
         return widened(input.astype(dtype.numpy_dtype, copy=False)), dtype.numpy_dtype
     if input.dtype.kind != "f" and input.dtype.kind != "V":
-        raise RuntimeError(
-            f'"{name}_lastdim_kernel_impl" not implemented for \'{title(input)}\''
-        )
+        raise unsupported(f"{name}_lastdim_kernel_impl", input)
     return widened(input), input.dtype
 
 
@@ -33,7 +31,9 @@ def _along(name: str, function: Any, input: Array, dim: int, dtype: Any) -> Arra
 
 @structured(
     grad={
-        "input": lambda m, g, out, dim, input_dtype: m.cast(m.softmax_back(g, out, dim), input_dtype)
+        "input": lambda m, g, out, dim, input_dtype: m.cast(
+            m.softmax_back(g, out, dim), input_dtype
+        )
     }
 )
 def softmax(input: Array, dim: int, dtype: Any = None) -> Array:
@@ -149,7 +149,7 @@ def _score_mask(m: Any, scores: Any, attn_mask: Any, is_causal: bool) -> Any:
     return scores + attn_mask
 
 
-@structured(method=False)
+@structured(method=False, excuse="it has no tensor arguments")
 def triangle(rows: int, columns: int) -> Array:
     """The bool matrix that is true on and below the diagonal."""
     return np.tri(rows, columns, dtype=np.bool_)

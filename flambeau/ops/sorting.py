@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .promotion import is_number, title, widened
-from .record import Array, composite, structured
+from .record import Array, composite, shape_from_values, structured
 from .shapes import at_dim, wrap_dim
 
 
@@ -111,7 +111,7 @@ def _few(input: Array, k: int, d: int, largest: bool) -> tuple[Array, Array]:
 
 
 # ---------------------------------------------------------------- unique elements
-@structured(method=False, outputs=3, excuse="no derivative")
+@structured(method=False, outputs=3, meta=shape_from_values, excuse="no derivative")
 def unique_of(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
     """The sorted unique elements (or slices along `dim`), inverse indices and counts."""
     if dim is None:
@@ -132,7 +132,7 @@ def unique_of(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
     return values, inverse.reshape(-1).astype(np.int64), counts.astype(np.int64)
 
 
-@structured(method=False, outputs=3, excuse="no derivative")
+@structured(method=False, outputs=3, meta=shape_from_values, excuse="no derivative")
 def unique_runs(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
     """The first element (or slice) of each run of equal ones, run numbers and run lengths."""
     flat = dim is None
@@ -222,6 +222,8 @@ def search(
             f"boundaries tensor {list(rows.shape)} and input value tensor {list(values.shape)}"
         )
     out = np.empty(values.shape, kind)
+    if not out.size:
+        return out
     lines = values.reshape(-1, values.shape[-1])
     table = rows.reshape(-1, rows.shape[-1])
     for place, row, line in zip(out.reshape(lines.shape), table, lines, strict=True):

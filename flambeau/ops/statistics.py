@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from .promotion import is_number, title, widened
-from .record import Array, composite, reduction, structured
+from .record import Array, composite, reduction, shape_from_values, structured
 from .shapes import count, restore_dims, wrap_dim, wrap_dims
 
 
@@ -160,8 +160,11 @@ def _norm_gradient(
         return x * m.where(zero, 0, g / safe)
     size = m.abs(x)
     if math.isinf(ord):
-        mask = m.logical_or(m.eq(size, out), m.logical_and(m.isnan(size), m.isnan(out)))
-        share = g / m.sum(mask, wrap_dims(dim, x.ndim), True)
+        # The extreme is looked for again: another memory order can round |x| otherwise.
+        dims = wrap_dims(dim, x.ndim)
+        far = (m.amax if ord > 0 else m.amin)(size, dims, True)
+        mask = m.logical_or(m.eq(size, far), m.logical_and(m.isnan(size), m.isnan(far)))
+        share = g / m.sum(mask, dims, True)
         return m.sgn(x) * m.where(mask, share, 0)
     nought = m.eq(size, 0)
     power = m.where(nought, 0, m.pow(m.where(nought, 1, size), ord - 1))
@@ -359,7 +362,7 @@ def nanquantile(
 
 
 # ---------------------------------------------------------------- counting
-@structured(excuse="counts")
+@structured(meta=shape_from_values, excuse="counts")
 def bincount(input: Array, weights: Array | None = None, minlength: int = 0) -> Array:
     """How often each number occurs in a 1-d tensor of non-negative integers, or their weights."""
     if input.ndim != 1 or input.dtype.kind not in "iu" or (input.size and input.min() < 0):

@@ -67,6 +67,7 @@ abs = pointwise(  # noqa: A001
     grad={"input": lambda m, g, input: g * m.sgn(input)},
     aliases=("absolute",),
     result="real",
+    refuse="b",
     doc="The size of input; real for complex input.",
 )
 sign = _stepped("sign", "-1, 0 or 1: the sign of input; NaN stays.")
@@ -90,7 +91,8 @@ square = pointwise(
     lambda m, x: m.square(x),
     partials=(lambda m, input: 2 * input,),
     node="PowBackward0",
-    doc="input * input.",
+    result="number",
+    doc="input * input; truth values count as integers.",
 )
 reciprocal = _smooth("reciprocal", lambda m, out: -(out * out), "1 / input.")
 sqrt = _smooth("sqrt", lambda m, out: 0.5 / out, "The square root; NaN for negative numbers.")
@@ -187,6 +189,18 @@ def polygamma(m: Any, n: int, input: Array) -> Array:
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
     return m.digamma(input) if n == 0 else m.polygamma_of(input, n)
+
+
+@composite(inplace=True, out=True, aliases=("special_multigammaln",))
+def mvlgamma(m: Any, input: Array, p: int) -> Array:
+    """log of the multivariate gamma function of dimension `p`, for input > (p - 1) / 2."""
+    if p < 1:
+        raise RuntimeError("p has to be greater than or equal to 1")
+    x = m.floating(input)
+    total = m.lgamma(x) + p * (p - 1) / 4 * math.log(_PI)
+    for j in range(1, p):
+        total = total + m.lgamma(x - j / 2)
+    return total
 
 
 @composite(out=True, inplace=True, aliases=("special_logit",))

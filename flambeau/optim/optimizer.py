@@ -134,6 +134,7 @@ class Optimizer:
         if "_optimizer_step_pre_hooks" not in self.__dict__:
             self._make_hook_tables_()
         for group in self.param_groups:
+            self._repeats |= len(set(map(id, group["params"]))) < len(group["params"])
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
             for p in group["params"]:

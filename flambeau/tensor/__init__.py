@@ -1,4 +1,4 @@
-"""The Tensor: data, views, in-place changes, indexing, printing, and the functions derived from ops.
+"""The Tensor: data, views, in-place changes, indexing, printing, and functions derived from ops.
 
 Enter here: what is about tensors in general. What is about one op belongs into its record.
 """
@@ -10,13 +10,22 @@ import warnings
 from .. import ops
 from .core import from_array, is_tensor
 from .functions import publish
+from .parameter import Buffer, Parameter
 from .shape import Size
-from .tensor import Buffer, Parameter, Tensor
+from .tensor import Tensor
 
-from . import arrangement, conversion, creation, random  # isort: skip
+from . import (  # isort: skip
+    arrangement,
+    constructors,
+    conversion,
+    creation,
+    operators,
+    process,
+    random,
+)
 
-# A division by zero or an overflow is a value here, not an event; NumPy would report each one of those
-# that its functions meet when this library calls them.
+# A division by zero or an overflow is a value here, not an event; NumPy would report each one of
+# those that its functions meet when this library calls them.
 warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"flambeau\.")
 
 __all__ = [
@@ -25,11 +34,14 @@ __all__ = [
     "Size",
     "Tensor",
     "arrangement",
+    "constructors",
     "conversion",
     "creation",
     "from_array",
     "is_tensor",
+    "operators",
     "ops",
+    "process",
     "publish",
     "random",
 ]

@@ -16,11 +16,13 @@ from .. import dtypes
 from ..autograd import anomaly
 from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..autograd.node import MultiNode, OutputSlot, Push, deliver, skip, sum_to_shape
+from ..backends import meta
 from ..dtypes import Operand, result_dtype
 from ..ops.readers import RAW, evaluator
 from ..ops.record import COMPARE, TO_FLOAT, Op, rule_names
 from . import core
 from .core import TensorCore, from_array, raise_freed, raise_modified, storage_of, version
+from .recording import derive_recorder
 
 NUMBERS = (int, float, complex, bool, np.number, np.bool_)
 
@@ -61,7 +63,8 @@ class SavedOutput:
             return self.array
         out = from_array(self.array)
         out._s = self.storage
-        out._gf = node if node.outputs == 1 else OutputSlot(node, self.index)
+        if out._t.inexact:
+            out._gf = node if node.outputs == 1 else OutputSlot(node, self.index)
         return out
 
 
@@ -150,7 +153,7 @@ def _unpack(node: OpNode, names: Sequence[str], recorded: bool) -> list[Any]:
 
 def _through_decomposition(node: OpNode, g: Any) -> list[Any]:
     """Gradients by differentiating the op's decomposition, so that they can be differentiated."""
-    from ..autograd.functional_core import differentiate
+    from ..autograd.decomposition import differentiate
 
     op = node.op
     values = dict(zip(op.signature.parameters, _unpack(node, op.signature.parameters, True)))
@@ -222,11 +225,6 @@ def _no_rule(op: Op, name: str) -> Any:
     return rule
 
 
-def needs_grad(t: Any) -> bool:
-    """Whether `t` takes part in the tape."""
-    return t is not None and t._gf is not None
-
-
 def finish(op: Op, result: Any, tensors: tuple[Any, ...], values: dict[str, Any]) -> Any:
     """Wrap what an op's forward function returned, and record a node if an input needs one.
 
@@ -263,6 +261,13 @@ def node_class(op: Op) -> type[OpNode]:
 def _record(
     op: Op, outs: list[Any], extras: Sequence[Any], tensors: tuple[Any, ...], values: dict[str, Any]
 ) -> None:
+    record = _RECORDERS.get(op, _find_recorder)
+    if record is _find_recorder:
+        record = _RECORDERS[op] = _find_recorder(op)
+    if record is not None:
+        if outs[0]._t.inexact:
+            record(outs[0], extras, *[values[name] for name in op.signature.parameters])
+        return
     n: Any = core.new(node_class(op))
     n.dep, n.g, n.hooks, n.outputs = 0, None, None, len(outs)
     trace = FAST["TRACE"]
@@ -291,6 +296,18 @@ def _record(
     for i, o in enumerate(outs):
         if o._t.inexact:
             o._gf = OutputSlot(n, i)
+
+
+_RECORDERS: dict[Op, Any] = {}
+
+
+def _find_recorder(op: Op) -> Any:
+    """The written-out recorder of `op`, or None where only the general way serves."""
+    plain = all(p.kind is not p.VAR_POSITIONAL for p in op.signature.parameters.values())
+    if op.lists or op.outputs != 1 or op.decompose is not None or not plain:
+        return None
+    rules = {n: rule_of(op, n) for n in op.tensors if n in op.grad or n in op.partials}
+    return derive_recorder(op, rules, _hand_on)
 
 
 Keep = Callable[[dict[str, Any], list[Any], Sequence[Any], Any], Any]
@@ -346,6 +363,8 @@ def compute_dtype(op: Op, tensors: Sequence[Any]) -> dtypes.dtype:
     t = result_dtype([operand(x) for x in tensors])
     if op.promote == TO_FLOAT and not t.inexact:
         return dtypes.get_default_dtype()
+    if op.result == "number" and t is dtypes.bool_:
+        return dtypes.int64
     return t
 
 
@@ -371,7 +390,7 @@ def pointwise(op: Op, tensors: tuple[Any, ...], params: dict[str, Any]) -> Any:
         tensors = (from_array(np.asarray(tensors[0])), *tensors[1:])
     t = compute_dtype(op, tensors)
     if op.refuse and "bifc"[t.category] in op.refuse:
-        raise RuntimeError(f"\"{op.name}\" not implemented for '{t.title}' on the CPU")
+        raise NotImplementedError(f"\"{op.name}\" not implemented for '{t.title}' on the CPU")
     check_same_device(op, tensors)
     if t.numpy_dtype is None:
         raise RuntimeError(f"{op.name}: {t} has no arithmetic on the CPU")
@@ -379,7 +398,10 @@ def pointwise(op: Op, tensors: tuple[Any, ...], params: dict[str, Any]) -> Any:
     wide = np.dtype(np.float32) if half else t.numpy_dtype
     arrays = [as_operand(x, wide) for x in tensors]
     try:
-        d = evaluator(op)(*arrays, *params.values())
+        if all(a.__class__ is np.ndarray for a in arrays):
+            d = evaluator(op)(*arrays, *params.values())
+        else:
+            d = meta.elementwise(lambda *a: evaluator(op)(*a, *params.values()), arrays)
     except (ValueError, TypeError) as error:
         raise explain(op, tensors, error) from None
     d = core.box(d)

@@ -41,6 +41,11 @@ def missing_argument(op: Op, name: str) -> None:
     raise TypeError(f"{op.name}() missing 1 required positional argument: '{name}'")
 
 
+def raise_not_a_list(op: Op, name: str) -> None:
+    """Report a tensor where a sequence of tensors belongs."""
+    raise TypeError(f"{op.name}(): argument '{name}' must be tuple of Tensors, not Tensor")
+
+
 def argument_text(op: Op) -> str:
     parts, keyword_only = [], False
     renamed = _numpy_names(op)

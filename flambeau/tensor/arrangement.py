@@ -124,7 +124,9 @@ def _inplace_view(name: str) -> None:
         return self
 
     change.__name__ = change.__qualname__ = f"{name}_"
-    change.__doc__ = f"In-place version of :func:`{name}`: changes shape and strides, copies nothing."
+    change.__doc__ = (
+        f"In-place version of :func:`{name}`: changes shape and strides, copies nothing."
+    )
     method(change)
 
 

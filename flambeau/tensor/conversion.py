@@ -79,7 +79,7 @@ for _name, _dtype in {
 
 
 @method
-def type(self: Any, dtype: Any = None, non_blocking: bool = False) -> Any:  # noqa: A001
+def type(self: Any, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The tensor's type name, or the tensor as another type."""
     if dtype is None:
         return f"torch.{_TYPE_NAMES.get(self._t, self._t.title)}Tensor"
@@ -196,7 +196,7 @@ def where(self: Any, condition: Any, other: Any) -> Any:
 
 
 @method
-def map_(self: Any, tensor: Any, callable: Any) -> Any:  # noqa: A002
+def map_(self: Any, tensor: Any, callable: Any) -> Any:
     """Replace every element by ``callable(element, element of tensor)``."""
     import numpy as np
 
@@ -207,7 +207,7 @@ def map_(self: Any, tensor: Any, callable: Any) -> Any:  # noqa: A002
 
 
 @method
-def apply_(self: Any, callable: Any) -> Any:  # noqa: A002
+def apply_(self: Any, callable: Any) -> Any:
     """Replace every element by ``callable(element)``."""
     import numpy as np
 

@@ -1,8 +1,8 @@
 """The bare tensor: its slots, how one is made, and what the tape needs of it.
 
 `Tensor` (in tensor.py) adds the public interface. A tensor is a NumPy array ``_d`` (its strides are
-the tensor's) and a dtype ``_t``; ``_gf`` is its node on the tape (None: no gradient), ``_v`` its own
-version counter until ``_s``, the storage shared with its views, takes over. A view remembers in
+the tensor's) and a dtype ``_t``; ``_gf`` is its node on the tape (None: no gradient), ``_v`` its
+own version counter until ``_s``, the storage shared with its views, takes over. A view remembers in
 ``_view`` the tensor it looks at, the op and the op's arguments.
 """
 
@@ -49,12 +49,12 @@ class TensorCore:
     """Set by classes of tensors that compute ops in their own way (dual tensors and the like)."""
 
     def _accumulate(self, g: Any) -> None:
-        """Add the raw gradient `g` to ``grad``, taking the array over where nobody else holds it."""
+        """Add the raw gradient `g` to ``grad``; the array is taken over if nobody else holds it."""
         held = self._grad
         if held is not None:
-            if held._d.shape == g.shape and held._d.flags.writeable and held._s is None:
+            if held._gf is None and held._d.shape == g.shape and held._d.flags.writeable:
                 held._d += g
-                held._v += 1
+                bump(held)
             else:
                 self._grad = from_array(held._d + g)
             return
@@ -181,8 +181,8 @@ def raise_modified(saved: Any, expected: int, at: Any, node_name: str) -> None:
         message += f" and changed by {changed[0]} at {anomaly.render_place(changed[1])}"
     if at is None:
         message += (
-            ". Hint: set torch.autograd.set_detect_anomaly(True) to have the line named at which it "
-            "was saved"
+            ". Hint: set torch.autograd.set_detect_anomaly(True) to have the line named at which "
+            "it was saved"
         )
     raise VersionError(message + ".")
 

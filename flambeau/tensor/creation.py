@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.grad_mode import FAST
 from ..devices import CPU, resolve_device
 from . import core
 from .core import TensorCore, from_array
@@ -239,7 +240,7 @@ def from_constructor(args: tuple[Any, ...], dtype: dtypes.dtype, **kwargs: Any) 
         and not isinstance(args[0], Size)
     ):
         return tensor(args[0], dtype=dtype, device=device)
-    return empty(*args, dtype=dtype, device=device)
+    return FAST["F"].empty(*args, dtype=dtype, device=device)
 
 
 # ---------------------------------------------------------------- filled
@@ -469,6 +470,10 @@ def arange(
     if end is None:
         start, end = 0, start
     start, end, step = (v._d.item() if isinstance(v, TensorCore) else v for v in (start, end, step))
+    if not all(map(math.isfinite, (start, end))):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if dtype is not None and dtype.category == dtypes.INTEGRAL:
+        start, end, step = int(start), int(end), int(step)
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:
@@ -507,6 +512,8 @@ def linspace(
     is_complex = isinstance(lo, complex) or isinstance(hi, complex)
     default = dtypes.default_complex_dtype() if is_complex else dtypes.get_default_dtype()
     kind = storage_dtype(dtype or default)
+    if kind.kind in "iu":
+        lo, hi = int(lo), int(hi)
     work = kind if kind.kind in "fc" and kind.itemsize >= 4 else np.dtype(np.float64)
     step = work.type((hi - lo) / (steps - 1)) if steps > 1 else work.type(0)
     index = np.arange(steps)
@@ -534,6 +541,8 @@ def logspace(
 ) -> Any:
     """`base` to the powers that `linspace` gives."""
     kind = storage_dtype(dtype or dtypes.get_default_dtype())
+    if kind.kind in "iu":
+        start, end = int(start), int(end)
     powers = linspace(start, end, steps, dtype=dtypes.float64)._d
     array = np.power(float(base), powers).astype(kind)
     return into(out, array) if out is not None else place(array, None, device, requires_grad)

@@ -1,8 +1,8 @@
 """The short element-wise functions, written out from a record's scalar expression.
 
-An op of one or two tensors becomes a function that a reader could have written by hand: unwrap, test
-dtypes, compute, wrap, make a node. Its node class gets the rendered derivative for arrays (``bw``)
-and for tensors (``bwg``). What the short function does not cover, it passes on to
+An op of one or two tensors becomes a function that a reader could have written by hand: unwrap,
+test dtypes, compute, wrap, make a node. Its node class gets the rendered derivative for arrays
+(``bw``) and for tensors (``bwg``). What the short function does not cover, it passes on to
 `apply.pointwise`. The generated source can be read: ``generated.source_of("mul")``.
 """
 
@@ -128,8 +128,8 @@ def _fused(label: str, e: Expression, names: list[str], truth: bool) -> Fused:
 class _Elementwise:
     """Writes the Python of one element-wise op with one or two tensors at default parameters.
 
-    In the source, ``self`` and ``o`` are the tensors, ``a`` and ``b`` their arrays, ``d`` the result's.
-    With `scalar`, ``o`` is a Python number and ``b`` its 0-d array.
+    In the source, ``self`` and ``o`` are the tensors, ``a`` and ``b`` their arrays, ``d`` the
+    result's. With `scalar`, ``o`` is a Python number and ``b`` its 0-d array.
     """
 
     def __init__(self, op: Op, scalar: bool) -> None:
@@ -177,7 +177,7 @@ class _Elementwise:
         indent: str,
         truth: bool = False,
     ) -> str:
-        """Statements that set `target` to the value of `e`: NumPy, or the kernel of a large array."""
+        """Statements that set `target` to the value of `e`: NumPy, or a large array's kernel."""
         rendered = render_python(e, names, "N_")
         if e.op == "input":
             return f"{indent}{target} = {rendered.text}\n"
@@ -191,7 +191,12 @@ class _Elementwise:
         return "".join(f"{indent}{line}\n" for line in lines)
 
     def guard(self) -> str:
-        return "plain_float" if self.op.promote == TO_FLOAT or self.scalar else "plain"
+        """When the dtype ``t`` is one for the general way."""
+        if "f" in self.op.refuse:
+            return "t.plain_float or not t.plain"
+        if self.op.promote == TO_FLOAT or self.scalar or "i" in self.op.refuse:
+            return "not t.plain_float"
+        return "not t.plain"
 
     def function_source(self) -> str:
         op, name = self.op, f"{self.op.name}{'_scalar' if self.scalar else ''}"
@@ -202,14 +207,14 @@ class _Elementwise:
             lines += [
                 "    c = o.__class__",
                 "    if c is float or c is int:",
-                f"        return {op.name}_scalar(self, o)",
+                f"        return {general if op.numbers == 'none' else f'{op.name}_scalar(self, o)'}",
             ]
         lines += ["    try:", "        a = self._d", "        t = self._t"]
         if self.binary and not self.scalar:
             lines += ["        b = o._d", "        u = o._t"]
         lines += ["    except AttributeError:", f"        return {general}"]
         same = "t is not u or " if self.binary and not self.scalar else ""
-        lines += [f"    if {same}not t.{self.guard()}:", f"        return {general}"]
+        lines += [f"    if {same}{self.guard()}:", f"        return {general}"]
         if self.scalar:
             lines += ["    b = t.scalars.get(o)", "    if b is None:"]
             lines += ["        b = scalar_array(t, o)"]

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..autograd.grad_mode import FAST
 from ..ops.readers import number_array
 from ..ops.record import ALIASES, REGISTRY, find
@@ -66,7 +68,9 @@ def number(value: Any, like: Any = None) -> Any:
     """A Python number as a 0-d tensor of the dtype it takes beside `like`; in composites."""
     from .core import from_array
 
-    return from_array(number_array(value, None if like is None else like._d))
+    if like is not None:
+        like = np.empty((0,) * like.ndim, like._t.numpy_dtype)  # not every tensor has an array
+    return from_array(number_array(value, like))
 
 
 def constant(x: Any) -> Any:

@@ -137,7 +137,7 @@ def _check_slice(s: slice) -> None:
 
 
 def split(t: Any, items: tuple[Any, ...]) -> tuple[Any, Any]:
-    """The basic part of an index and, for what it leaves, the tuple of arrays (either may be None)."""
+    """The basic part of an index and the arrays for what it leaves (either may be None)."""
     if all(type(i) in (int, slice) for i in items):
         for i in items:
             if type(i) is slice:

@@ -1,8 +1,8 @@
 """In-place operations and ``out=``.
 
-An in-place op computes its out-of-place twin, writes the result into the tensor's memory, counts the
-change and takes over the twin's node. What the twin's derivative needs of the old value is kept as a
-copy, so a later change of the tensor does not spoil it.
+An in-place op computes its out-of-place twin, writes the result into the tensor's memory, counts
+the change and takes over the twin's node. What the twin's derivative needs of the old value is kept
+as a copy, so a later change of the tensor does not spoil it.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def run_inplace(op: Op, function: Callable[..., Any], t: Any, *args: Any, **kwar
         check_leaf(t, where)
     check_writable(t, where)
     operand = t
+    alias = None
     if recording:
         others = any(isinstance(a, TensorCore) and a._gf is not None for a in args)
         if (t._gf is not None or others) and saves_input(op):
@@ -77,6 +78,8 @@ def run_inplace(op: Op, function: Callable[..., Any], t: Any, *args: Any, **kwar
                 alias._gf = None
             operand = alias
     result = function(operand, *args, **kwargs)
+    if alias is not None:
+        alias._gf = t._gf  # second derivatives follow the saved value to its true past
     write(t, result, where, recording)
     return t
 

@@ -26,7 +26,9 @@ def run(op: Op, values: dict[str, Any]) -> Any:
         for number, out in enumerate(outs):
             rest = tuple(v for n, v in values.items() if n != op.tensors[0])
             link(out, tensors[0], op, rest, number if isinstance(result, tuple) else None)
-    return tuple(outs) if isinstance(result, tuple) and len(outs) > 1 else outs[0]
+    if op.family == "view":
+        return tuple(outs) if isinstance(result, tuple) else outs[0]
+    return outs[0] if op.outputs == 1 else op.result_class(*outs)
 
 
 def _array(v: Any, is_list: bool) -> Any:

@@ -1,8 +1,9 @@
 """How tensors look: PyTorch's ``repr``.
 
-All elements of a tensor are written in one format, chosen by looking at the finite ones: whole numbers
-with a bare point, else with a fixed number of decimals, else (where they are very large, very small,
-or too far apart) in scientific notation. Large tensors show only the edges of each dimension.
+All elements of a tensor are written in one format, chosen by looking at the finite ones: whole
+numbers with a bare point, else with a fixed number of decimals, else (where they are very large,
+very small, or too far apart) in scientific notation. Large tensors show only the edges of each
+dimension.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Random tensors: the seeded streams of `Generator`, laid into tensors in memory order.
 
-The numbers for a seed are those of PyTorch's CPU generator. A tensor is filled along its memory: one
-whose dimensions are permuted gets the same numbers at the same addresses.
+The numbers for a seed are those of PyTorch's CPU generator. A tensor is filled along its memory:
+one whose dimensions are permuted gets the same numbers at the same addresses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, rejection
+from .. import dtypes, variates
 from ..backends.cpu.layout import in_memory_order
 from ..generator import Generator, default_generator
 from . import core
@@ -63,9 +63,7 @@ def set_rng_state(new_state: Any) -> None:
 
 
 @contextlib.contextmanager
-def fork_rng(
-    devices: Any = None, enabled: bool = True, device_type: str = "cpu"
-) -> Iterator[None]:
+def fork_rng(devices: Any = None, enabled: bool = True, device_type: str = "cpu") -> Iterator[None]:
     """Inside, draw as ever; on leaving, the default generator stands where it stood before."""
     if not enabled:
         yield
@@ -145,7 +143,7 @@ def _sized(name: str, draw: Callable[[Generator, int, Any], Any], doc: str) -> N
 def _check_inexact(name: str, kind: Any) -> None:
     if not dtypes.from_numpy_dtype(kind).inexact:
         title = dtypes.from_numpy_dtype(kind).title
-        raise RuntimeError(f'"{name}" not implemented for \'{title}\': a floating dtype is needed')
+        raise RuntimeError(f"\"{name}\" not implemented for '{title}': a floating dtype is needed")
 
 
 _sized(
@@ -323,59 +321,32 @@ def multinomial(
     return into(out, array) if out is not None else from_array(array)
 
 
-def _reference(generator: Generator | None) -> np.random.Generator:
-    """NumPy's generator, seeded from the stream: for distributions without an own method."""
-    words = _stream(generator).random32(4)
-    return np.random.default_rng([int(w) for w in words])
-
-
 @publish
 def poisson(input: Any, generator: Any = None) -> Any:
-    """Poisson numbers with the rates `input`, in its dtype."""
-    rates = input._d.astype(np.float64)
-    if rates.size and not (rates >= 0).all():
-        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
-    g = _stream(generator)
-    with g.lock:
-        values = [rejection.poisson(r, g.serial_uniform) for r in rates.ravel().tolist()]
-    return from_array(np.array(values, np.float64).reshape(rates.shape).astype(input._d.dtype))
+    """Poisson counts with the rates in `input`, in its dtype; RuntimeError below 0."""
+    drawn = variates.poisson(_stream(generator), input._d)
+    return from_array(drawn.reshape(input._d.shape))
 
 
 @publish
 def binomial(count: Any, prob: Any, generator: Any = None) -> Any:
     """Successes in `count` trials of probability `prob` (tensors of one shape), as floats."""
-    counts, chances = np.broadcast_arrays(
-        count._d.astype(np.float64), prob._d.astype(np.float64)
-    )
-    if chances.size and not ((chances >= 0) & (chances <= 1)).all():
-        raise RuntimeError("binomial: expected probabilities between 0 and 1")
-    g = _stream(generator)
-    with g.lock:
-        values = [
-            rejection.binomial(n, p, g.serial_uniform)
-            for n, p in zip(counts.ravel().tolist(), chances.ravel().tolist(), strict=True)
-        ]
-    return from_array(np.array(values, np.float64).reshape(counts.shape).astype(prob._d.dtype))
+    counts, chances = np.broadcast_arrays(count._d, prob._d)
+    drawn = variates.binomial(_stream(generator), counts, chances)
+    return from_array(drawn.reshape(counts.shape).astype(prob._d.dtype, copy=False))
 
 
 @publish
 def _standard_gamma(self: Any, generator: Any = None) -> Any:
     """Gamma numbers of the shapes given and scale 1; no gradient flows through them."""
-    g = _stream(generator)
-    shapes = self._d.astype(np.float64)
-    with g.lock:
-        values = [
-            rejection.gamma(a, g.serial_uniform, g.serial_normal) for a in shapes.ravel().tolist()
-        ]
-    drawn = np.array(values, np.float64).reshape(shapes.shape).astype(self._d.dtype)
-    return from_array(np.maximum(drawn, np.finfo(drawn.dtype).tiny))
+    drawn = variates.standard_gamma(_stream(generator), self._d)
+    return from_array(drawn.reshape(self._d.shape))
 
 
 @publish
 def _sample_dirichlet(self: Any, generator: Any = None) -> Any:
     """Points of the simplex, Dirichlet with the concentrations given along the last dimension."""
-    drawn = _standard_gamma(self, generator)._d
-    return from_array(drawn / drawn.sum(-1, keepdims=True))
+    return from_array(variates.dirichlet(_stream(generator), self._d))
 
 
 # ---------------------------------------------------------------- in-place methods
@@ -408,9 +379,7 @@ def uniform_(
         raise RuntimeError(
             f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}"
         )
-    return _fill(
-        self, "uniform_", lambda n, kind: _stream(generator).uniform(n, kind, low, high)
-    )
+    return _fill(self, "uniform_", lambda n, kind: _stream(generator).uniform(n, kind, low, high))
 
 
 @method
@@ -444,9 +413,7 @@ def random_(
     if to is None:
         low, to = 0, low
     low, high = _bounds(low or 0, to)
-    return _fill(
-        self, "random_", lambda n, kind: _stream(generator).randint(low, high, n, kind)
-    )
+    return _fill(self, "random_", lambda n, kind: _stream(generator).randint(low, high, n, kind))
 
 
 @method

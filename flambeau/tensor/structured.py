@@ -16,6 +16,7 @@ from .arguments import (
     call_text,
     missing_argument,
     other_arguments,
+    raise_not_a_list,
     rename_lines,
 )
 from .generated import compile_source
@@ -26,6 +27,8 @@ def _unwrap_lines(op: Op) -> list[str]:
     lines = []
     for name in op.tensors:
         if name in op.lists:
+            lines.append(f"if isinstance({name}, TensorCore):")
+            lines.append(f"    raise_not_a_list(OP, {name!r})")
             lines.append(f"a_{name} = [t._d for t in {name}]")
         elif name in op.optional:
             lines.append(f"a_{name} = None if {name} is None else {name}._d")
@@ -67,7 +70,7 @@ def _short_lines(op: Op) -> str:
     for name in op.tensors:
         if name in op.lists:
             tests.append(f"all(t._gf is None for t in {name})")
-        elif op.defaults.get(name, "") is None:
+        elif name in op.optional:
             tests.append(f"({name} is None or {name}._gf is None)")
         else:
             tests.append(f"{name}._gf is None")
@@ -78,18 +81,20 @@ def _short_lines(op: Op) -> str:
 
 def derive_structured(op: Op) -> Callable[..., Any]:
     """The function of an op that is declared as a function of arrays."""
-    first = op.tensors[0] if op.tensors and op.tensors[0] not in op.lists else None
+    first = f"a_{op.tensors[0]}" if op.tensors else ""
+    if op.tensors and op.tensors[0] in op.lists:
+        first = f"{first} and {first}[0]"
     values = ", ".join(f"{n!r}: {n}" for n in op.signature.parameters)
     tensors = "".join(f"{n}, " for n in op.tensors)
     unwrap = "".join(f"        {line}\n" for line in _unwrap_lines(op)) or "        pass\n"
-    test = f"    if a_{first}.__class__ is not nd:\n        return other(OP, {{{values}}})\n"
+    test = f"    if {first}.__class__ is not nd:\n        return otherwise(OP, {{{values}}})\n"
     finish = "finish_view" if op.family == "view" else "finish"
     store = "    if out is not None:\n        return write_out(OP, out, result)\n" if op.out else ""
     source = f"""\
 def {op.name}({argument_text(op)}):
 {rename_lines(op)}    try:
 {unwrap}    except AttributeError:
-        return other(OP, {{{values}}})
+        return otherwise(OP, {{{values}}})
 {test if first else ""}    try:
         d = forward({call_text(op, array=True)})
     except (ValueError, TypeError, np_error) as error:
@@ -111,8 +116,10 @@ def {op.name}({argument_text(op)}):
         "finish_view": views.finish_view,
         "write_out": inplace.write_out,
         "explain": apply.explain,
-        "other": other_arguments,
+        "otherwise": other_arguments,
         "nd": np.ndarray,
+        "TensorCore": core.TensorCore,
+        "raise_not_a_list": raise_not_a_list,
         "np_error": np.exceptions.AxisError,
         "FAST": FAST,
         "Storage": Storage,

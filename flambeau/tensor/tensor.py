@@ -1,8 +1,8 @@
 """The Tensor: PyTorch's class over a NumPy array.
 
 Methods that are ops are not written here: the metaclass finds the op's record, derives the method
-and stores it in the class, so the second look-up is an ordinary one. What stands here is what is not an
-op: properties, autograd, conversions, Python protocols.
+and stores it in the class, so the second look-up is an ordinary one. What stands here is what is
+not an op: properties, autograd, conversions, Python protocols.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from .. import devices, dtypes
 from ..autograd import engine
 from ..autograd.grad_mode import FAST, is_inference_mode_enabled
 from ..autograd.node import RemovableHandle, add_hook, hooks_of
-from ..ops.record import find
 from . import core, indexing, printing
 from .core import TensorCore, base_of, from_array, is_leaf_node
 from .methods import derive_method
@@ -406,7 +405,7 @@ class Tensor(TensorCore, metaclass=TensorMeta):
             raise TypeError(
                 f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first."
             )
-        if self._t not in dtypes.HALF and self._t in dtypes.FLOAT8 or self._t is dtypes.bfloat16:
+        if (self._t not in dtypes.HALF and self._t in dtypes.FLOAT8) or self._t is dtypes.bfloat16:
             raise TypeError(f"Got unsupported ScalarType {self._t.title}")
         return self._d
 
@@ -518,6 +517,8 @@ class Tensor(TensorCore, metaclass=TensorMeta):
         return FAST["F"].abs(self)
 
     def __invert__(self) -> Any:
+        if self._t.inexact:
+            raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
         return FAST["F"].bitwise_not(self)
 
     __torch_function__ = None
@@ -525,133 +526,3 @@ class Tensor(TensorCore, metaclass=TensorMeta):
 
 core.adopt(Tensor)
 FAST["Tensor"] = Tensor
-
-
-class Parameter(Tensor):
-    """A tensor that a Module registers when it is assigned as an attribute.
-
-    `data` (any shape) is shared, not copied; `requires_grad` is on by default.
-    """
-
-    __slots__ = ()
-
-    def __new__(cls, data: Any = None, requires_grad: bool = True) -> Any:
-        out = core.new(cls)
-        source = from_array(np.empty((0,), dtypes.get_default_dtype().numpy_dtype))
-        if data is not None:
-            source = data
-        out._d, out._t, out._v, out._s = source._d, source._t, 0, None
-        out._gf = out._grad = out._view = None
-        if requires_grad:
-            out.requires_grad_()
-        return out
-
-    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
-        return None
-
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return "Parameter containing:\n" + printing.render(self)
-
-
-class Buffer(Tensor):
-    """A tensor that a Module registers as a buffer when it is assigned as an attribute."""
-
-    __slots__ = ()
-
-    def __new__(cls, data: Any = None, *, persistent: bool = True) -> Any:
-        out = Parameter.__new__(Buffer, data, False)  # type: ignore[arg-type]
-        out.__dict__["persistent"] = persistent
-        return out
-
-    def __init__(self, data: Any = None, *, persistent: bool = True) -> None:
-        return None
-
-
-def _operator(name: str, op_name: str, reflected: bool = False) -> None:
-    """Give the class an operator that resolves to the op's function at its first use."""
-
-    def first(self: Any, other: Any) -> Any:
-        function = getattr(FAST["F"], op_name)
-        op = find(op_name)
-        # The short function is the method itself where the op has no parameters in between.
-        short = FAST.get(op_name) if op is not None and op.family == "pointwise" else None
-        target = short or function
-
-        if short is None or name in _CHECKED:
-
-            def method(self: Any, other: Any) -> Any:
-                if not isinstance(other, _OPERANDS):
-                    return NotImplemented
-                return target(self, other)
-
-        else:
-            method = _guarded(target)
-        setattr(Tensor, name, method)
-        return method(self, other)
-
-    setattr(Tensor, name, first)
-
-
-_OPERANDS = (TensorCore, int, float, complex, np.number, np.bool_)
-_CHECKED = ("__eq__", "__ne__")
-
-
-def _guarded(target: Any) -> Any:
-    return target
-
-
-for _name, _op in {
-    "__add__": "add",
-    "__radd__": "add",
-    "__sub__": "sub",
-    "__rsub__": "rsub",
-    "__mul__": "mul",
-    "__rmul__": "mul",
-    "__truediv__": "true_divide",
-    "__rtruediv__": "rdivide",
-    "__floordiv__": "floor_divide",
-    "__rfloordiv__": "rfloor_divide",
-    "__mod__": "remainder",
-    "__rmod__": "rremainder",
-    "__pow__": "pow",
-    "__rpow__": "rpow",
-    "__eq__": "eq",
-    "__ne__": "ne",
-    "__lt__": "lt",
-    "__le__": "le",
-    "__gt__": "gt",
-    "__ge__": "ge",
-    "__and__": "bitwise_and",
-    "__rand__": "bitwise_and",
-    "__or__": "bitwise_or",
-    "__ror__": "bitwise_or",
-    "__xor__": "bitwise_xor",
-    "__rxor__": "bitwise_xor",
-    "__lshift__": "bitwise_left_shift",
-    "__rshift__": "bitwise_right_shift",
-}.items():
-    _operator(_name, _op)
-
-
-def _inplace_operator(name: str, method: str) -> None:
-    def operator(self: Any, other: Any) -> Any:
-        return getattr(self, method)(other)
-
-    setattr(Tensor, name, operator)
-
-
-for _name, _op in {
-    "__iadd__": "add_",
-    "__isub__": "sub_",
-    "__imul__": "mul_",
-    "__itruediv__": "div_",
-    "__ifloordiv__": "floor_divide_",
-    "__imod__": "remainder_",
-    "__ipow__": "pow_",
-    "__iand__": "bitwise_and_",
-    "__ior__": "bitwise_or_",
-    "__ixor__": "bitwise_xor_",
-    "__ilshift__": "bitwise_left_shift_",
-    "__irshift__": "bitwise_right_shift_",
-}.items():
-    _inplace_operator(_name, _op)

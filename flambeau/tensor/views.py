@@ -1,19 +1,20 @@
 """Views: results that share memory with their input, and what in-place changes do to their history.
 
-A view knows the tensor it looks at and the op that made it, so the path from the base can be replayed
-on any array of the base's shape. When a view is changed in place, the base gets a `CopySlices` node,
-and every other live view is given a fresh history from the new base.
+A view knows the tensor it looks at and the op that made it, so the path from the base can be
+replayed on any array of the base's shape. When a view is changed in place, the base gets a
+`CopySlices` node, and every other live view is given a fresh history from the new base.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from sys import getrefcount
 from typing import Any
 
+import numpy as np
+
 from ..autograd.grad_mode import FAST, is_grad_enabled
-from ..autograd.node import Node, Push, collect, deliver, move_retention
+from ..autograd.node import Node, Push, collect, deliver, move_retention, skip
 from ..ops.record import Op
 from . import apply, core
 from .core import base_of, from_array, is_leaf_node, storage_of
@@ -43,7 +44,7 @@ def _root(a: Any) -> Any:
 
 
 def link(out: Any, source: Any, op: Op, args: tuple[Any, ...], number: int | None) -> None:
-    """Make `out` a view of `source`, made by `op` with `args` after the tensor (output `number`)."""
+    """Make `out` a view of `source`: output `number` of `op` with `args` after the tensor."""
     s = source._s
     if s is None:
         s = source._s = storage_of(source)
@@ -52,51 +53,64 @@ def link(out: Any, source: Any, op: Op, args: tuple[Any, ...], number: int | Non
     out._view = (source, op if recorded else None, args, number)
 
 
-def replay(view: Any) -> Callable[[Any], Any]:
-    """A function that maps an array like the base's to the view of it."""
-    steps = []
+Path = list[tuple[Op, tuple[Any, ...], int | None]]
+
+
+def path_of(view: Any) -> Path:
+    """The steps from the base to `view`: each an op, its arguments and the number of its output."""
+    steps: Path = []
     while view._view is not None:
         steps.append(view._view[1:])
         view = view._view[0]
-    steps.reverse()
+    return steps[::-1]
 
-    def run(array: Any) -> Any:
-        for op, args, number in steps:
-            array = op.forward(array, **dict(zip(_names(op), args, strict=True)))
-            if number is not None:
-                array = array[number]
-        return array
 
-    return run
+def replay(path: Path, array: Any) -> Any:
+    """The view that `path` leads to, taken of an array like the base's."""
+    for op, args, number in path:
+        array = op.forward(array, **dict(zip(_names(op), args, strict=True)))
+        if number is not None:
+            array = array[number]
+    return array
 
 
 def _names(op: Op) -> list[str]:
     return [n for n in op.signature.parameters if n != op.tensors[0]]
 
 
-def replay_on_tensor(recipe: Any, base: Any) -> Any:
-    """The view that ``recipe`` (a view's ``_view``) describes, taken of the tensor `base`."""
-    source, op, args, number = recipe
-    start = base if source._view is None else replay_on_tensor(source._view, base)
-    out = getattr(FAST["F"], op.name)(start, **dict(zip(_names(op), args, strict=True)))
-    return out if number is None else out[number]
+def replay_on_tensor(path: Path, base: Any) -> Any:
+    """The view that `path` leads to, taken of the tensor `base`."""
+    for op, args, number in path:
+        base = getattr(FAST["F"], op.name)(base, **dict(zip(_names(op), args, strict=True)))
+        if number is not None:
+            base = base[number]
+    return base
+
+
+def memory_order(d: Any) -> tuple[int, ...]:
+    """The axes of `d` from the longest stride to the shortest; () where that is the usual order."""
+    if d.flags.c_contiguous:
+        return ()
+    return tuple(sorted(range(d.ndim), key=lambda axis: -d.strides[axis]))
 
 
 class CopySlices(Node):
     """The base's node after a view of it was changed in place by the operation ``inner``."""
 
-    __slots__ = ("e0", "inner", "more", "path", "view")
+    __slots__ = ("e0", "inner", "more", "order", "path")
 
     def __init__(self, before: Node | None, inner: Node, view: Any) -> None:
         self.dep, self.g, self.hooks = 0, None, None
-        self.e0, self.inner, self.path = before, inner, replay(view)
-        self.view = view._view
+        self.e0, self.inner, self.path = before, inner, path_of(view)
+        # The path may be one that only memory in the base's order can go.
+        self.order = memory_order(base_of(view)._d)
         # The inner node's first edge is the view's own past; it is reached through the base.
         self.more = tuple(inner.edges())
 
     def bw(self, g: Any, push: Push, keep: bool) -> None:
-        whole = g.copy()
-        part = self.path(whole)
+        order = self.order
+        whole = g.transpose(order).copy().transpose(np.argsort(order)) if order else g.copy()
+        part = replay(self.path, whole)
         results = collect(self.inner, part.copy(), keep, recorded=False)
         # What flows to the view's past lies in the base's gradient: the first edge that is not None
         # belongs to the view exactly when the view had a past.
@@ -114,9 +128,7 @@ class CopySlices(Node):
                 e.dep -= 1
                 continue
             if r is None:
-                e.dep -= 1
-                if not e.dep:
-                    push(e)
+                skip(e, push)
             else:
                 deliver(e, r, push)
         if past is not None:
@@ -124,8 +136,14 @@ class CopySlices(Node):
 
     def bwg(self, g: Any, push: Push, keep: bool) -> None:
         F = FAST["F"]
-        holder = F.clone(g)
-        part = replay_on_tensor(self.view, holder)
+        holder, order = g, self.order
+        if order:
+            holder = F.permute(
+                F.clone(F.permute(g, order).contiguous()), np.argsort(order).tolist()
+            )
+        else:
+            holder = F.clone(g.contiguous())
+        part = replay_on_tensor(self.path, holder)
         results = collect(self.inner, F.clone(part), keep, recorded=True)
         first = results[0] if results and isinstance(self.more[0], _ViewPast) else None
         if first is None:
@@ -136,9 +154,7 @@ class CopySlices(Node):
             if e is None or isinstance(e, _ViewPast):
                 continue
             if r is None:
-                e.dep -= 1
-                if not e.dep:
-                    push(e)
+                skip(e, push)
             else:
                 deliver(e, r, push)
         if self.e0 is not None:
@@ -167,7 +183,7 @@ def view_alias(view: Any) -> Any:
 
 
 def rebase(view: Any, inner: Node | None, where: str) -> None:
-    """Give the base of `view` the history of an in-place change done by `inner`, and renew views."""
+    """Give the base of `view` the history of an in-place change by `inner`, and renew views."""
     check_view(view, where)
     base = base_of(view)
     if inner is not None:
@@ -206,7 +222,7 @@ def check_view(view: Any, where: str) -> None:
 
 
 def renew_views(base: Any, changed: Any = None) -> None:
-    """Give every live view of `base` a fresh history, after the base (or its view `changed`) changed.
+    """Give every live view of `base` a fresh history, after it or its view `changed` changed.
 
     Views are not registered anywhere, which keeps making them cheap: those between the base and
     `changed` are known, and when the storage has still more owners, the garbage collector is asked.
@@ -227,6 +243,6 @@ def renew_views(base: Any, changed: Any = None) -> None:
         if base._gf is None:
             v._gf = None
         elif v._t.inexact:
-            node = replay_on_tensor(v._view, base)._gf
+            node = replay_on_tensor(path_of(v), base)._gf
             move_retention(v._gf, node)
             v._gf = node

@@ -60,22 +60,22 @@ def one_element_is_a_scalar(L):
     return a.grad
 
 
-@scripts
+@scripts.raises
 def not_a_scalar(L):
     (leaf(L, [1.0, 2.0]) * 2).backward()
 
 
-@scripts
+@scripts.raises
 def wrong_gradient_shape(L):
     (leaf(L, [1.0, 2.0]) * 2).backward(L.ones(3))
 
 
-@scripts
+@scripts.raises
 def nothing_to_differentiate(L):
     L.tensor([1.0]).sum().backward()
 
 
-@scripts
+@scripts.raises
 def complex_scalar_needs_a_gradient(L):
     a = leaf(L, [1 + 1j])
     (a * a).sum().backward()
@@ -89,7 +89,7 @@ def gradients_accumulate(L):
     return a.grad
 
 
-@scripts
+@scripts.raises
 def second_backward_fails(L):
     a = leaf(L, [1.0, 2.0])
     y = (a * a).sum()
@@ -97,7 +97,7 @@ def second_backward_fails(L):
     y.backward()
 
 
-@scripts
+@scripts.raises
 def second_backward_of_exp_fails(L):
     y = leaf(L, [1.0, 2.0]).exp().sum()
     y.backward()
@@ -113,7 +113,7 @@ def second_backward_without_saved_tensors_works(L):
     return a.grad
 
 
-@scripts
+@scripts.raises
 def a_freed_part_is_enough_to_fail(L):
     a = leaf(L, [1.0, 2.0])
     shared = a.exp()
@@ -207,7 +207,7 @@ def the_same_input_twice(L):
     return L.autograd.grad((a * a).sum(), [a, a])
 
 
-@scripts
+@scripts.raises
 def unused_input_is_an_error(L):
     a, b = leaf(L, [1.0, 2.0]), leaf(L, [1.0])
     L.autograd.grad((a * 2).sum(), [a, b])
@@ -225,19 +225,19 @@ def unused_input_materialized(L):
     return L.autograd.grad((a * 2).sum(), [a, b], materialize_grads=True)
 
 
-@scripts
+@scripts.raises
 def materialize_contradicts_allow_unused(L):
     a = leaf(L, [1.0])
     L.autograd.grad(a * 2, a, allow_unused=False, materialize_grads=True)
 
 
-@scripts
+@scripts.raises
 def input_without_requires_grad(L):
     a = leaf(L, [1.0, 2.0])
     L.autograd.grad((a * a).sum(), [L.tensor([1.0])])
 
 
-@scripts
+@scripts.raises
 def too_few_gradients(L):
     a = leaf(L, [1.0, 2.0])
     L.autograd.grad([a * 2, a * 3], a, [L.ones(2)])
@@ -258,7 +258,7 @@ def backward_with_inputs_accumulates(L):
     return b.grad
 
 
-@scripts
+@scripts.raises
 def backward_with_no_inputs(L):
     leaf(L, [1.0]).sum().backward(inputs=[])
 
@@ -361,17 +361,17 @@ def assigned_grad_is_added_to(L):
     return a.grad
 
 
-@scripts
+@scripts.raises
 def assigned_grad_of_wrong_shape(L):
     leaf(L, [1.0, 2.0]).grad = L.ones(3)
 
 
-@scripts
+@scripts.raises
 def assigned_grad_of_wrong_dtype(L):
     leaf(L, [1.0, 2.0]).grad = L.ones(2, dtype=L.float64)
 
 
-@scripts
+@scripts.raises
 def assigned_grad_that_is_no_tensor(L):
     leaf(L, [1.0, 2.0]).grad = [1.0, 2.0]
 
@@ -384,12 +384,12 @@ def deleted_grad(L):
     return a.grad
 
 
-@scripts
+@scripts.raises
 def requires_grad_of_integers(L):
     L.tensor([1, 2]).requires_grad_()
 
 
-@scripts
+@scripts.raises
 def requires_grad_off_for_a_result(L):
     (leaf(L, [1.0]) * 2).requires_grad_(False)
 

@@ -132,6 +132,30 @@ def test_any_convolution(case, dtype, with_bias, count):
         threads.set_num_threads(before)
 
 
+@hypothesis_settings(max_examples=80, deadline=None)
+@given(
+    images=st.integers(1, 6), channels=st.integers(1, 70), outputs=st.integers(1, 70),
+    size=st.tuples(st.integers(3, 25), st.integers(3, 25)),
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    dtype=st.sampled_from(["float32", "float64"]),
+)  # fmt: skip
+def test_minimal_filtering_of_any_size(images, channels, outputs, size, padding, dtype):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd_plans, "suits", lambda c, out, dtype: True)
+        patch.setattr(winograd_plans, "suits_weight", lambda c, dtype: True)
+        forget_plans()
+        moves = ((1, 1), padding, (1, 1), 1)
+        rng = np.random.default_rng(1)
+        compare(rng, (images, channels, *size), (outputs, channels, 3, 3), moves, dtype)
+    forget_plans()
+
+
+def forget_plans():
+    for plan in vars(convolution_plans).values():
+        if hasattr(plan, "cache_clear"):
+            plan.cache_clear()
+
+
 NAMED = {
     "first layer": ((2, 3, 30, 30), (16, 3, 7, 7), ((2, 2), (3, 3), (1, 1), 1)),
     "one channel": ((5, 1, 28, 28), (6, 1, 5, 5), ((1, 1), (2, 2), (1, 1), 1)),
@@ -150,6 +174,8 @@ NAMED = {
     "sequence": ((3, 20, 200), (30, 20, 5), ((1,), (2,), (1,), 1)),
     "volume": ((2, 5, 9, 10, 11), (12, 5, 3, 3, 3), ((1, 1, 1), (1, 1, 1), (1, 1, 1), 1)),
     "volume stride": ((2, 4, 9, 8, 7), (6, 2, 3, 2, 3), ((2, 1, 3), (1, 0, 1), (1, 2, 1), 2)),
+    "odd rows": ((5, 16, 23, 8), (16, 16, 3, 3), ((1, 1), (1, 0), (1, 1), 1)),
+    "wide": ((1, 70, 20, 33), (130, 70, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
     "padding beyond the kernel": ((2, 3, 4, 4), (4, 3, 2, 2), ((1, 1), (5, 5), (1, 1), 1)),
 }
 
@@ -303,15 +329,14 @@ def test_every_kernel_runs(monkeypatch):
 
     for users in (convolution_plans, convolution_source, winograd_plans):
         monkeypatch.setattr(users, "find_kernel", spy)
-    plans = [p for p in vars(convolution_plans).values() if hasattr(p, "cache_clear")]
     try:
-        for plan in plans:
-            plan.cache_clear()
+        forget_plans()
         for name in NAMED:
             compare(np.random.default_rng(0), *NAMED[name])
     finally:
-        for plan in plans:
-            plan.cache_clear()
-    assert used >= {"conv_forward", "conv_weight", "conv_turn", "conv_copy",
-                    "direct_forward_single", "direct_weight_single",
-                    "winograd", "winograd_filter"}  # fmt: skip
+        forget_plans()
+    assert used >= {
+        "conv_forward", "conv_weight", "conv_turn", "conv_copy", "direct_forward_single",
+        "direct_weight_single", "winograd", "winograd_filter", "filtering_weight",
+        "filtering_result",
+    }  # fmt: skip

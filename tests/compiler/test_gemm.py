@@ -82,7 +82,8 @@ def test_any_shape_and_strides(m, k, n, places, dtype, count):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (6, 64, 64), (12, 1000, 128), (700, 3, 700),
-                                   (1, 700, 700), (700, 700, 1), (4, 33, 5000), (520, 530, 540)])
+                                   (1, 700, 700), (700, 700, 1), (4, 33, 5000), (520, 530, 540),
+                                   (300, 3, 1), (900, 70, 5), (5, 3, 1000)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.usefixtures("path", "thread_count")
 def test_shapes_that_choose_different_plans(shape, dtype):
@@ -299,11 +300,15 @@ def test_object_code_for_aarch64(dtype):
     from flambeau.compiler.depthwise import build_depthwise
     from flambeau.compiler.gemm import build_gemm
     from flambeau.compiler.skinny import build_skinny
+    from flambeau.compiler.winograd import build_winograd
+    from flambeau.compiler.winograd_weight import build_winograd_weight
 
+    builders = (build_gemm, build_skinny, build_convolution, build_depthwise, build_winograd,
+                build_winograd_weight)  # fmt: skip
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = target.create_machine(ARM)
-    for build in (build_gemm, build_skinny, build_convolution, build_depthwise):
+    for build in builders:
         parsed = llvm.parse_assembly(str(build(dtype, ARM)))
         parsed.triple = ARM.triple
         parsed.verify()

@@ -21,7 +21,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("backends",),
     ("ops",),
     ("tensor", "autograd", "serialization"),
-    ("nn", "optim", "distributions", "utils", "amp", "linalg", "fft", "special", "func", "random"),
+    (
+        *("nn", "optim", "distributions", "utils", "amp", "linalg", "fft", "special", "func"),
+        *("random", "cuda", "sparse", "testing", "overrides", "types"),
+    ),
     ("graph", "compat", "jit", "export", "quantize", "distributed"),
     ("vision", "text", "audio", "serve", "hub", "visual"),
     ("__init__",),

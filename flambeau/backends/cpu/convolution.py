@@ -8,6 +8,7 @@ matrix product per tap. float16 and bfloat16 are computed in float32 and rounded
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -33,10 +34,11 @@ def conv_forward(
     >>> conv_forward(x, np.ones((1, 1, 2), np.float32), None, (1,), (0,), (1,), 1)
     array([[[2., 2.]]], dtype=float32)
     """
-    c = _describe(x.shape, w.shape, stride, padding, dilation, groups)
+    moves = _tuple(stride), _tuple(padding), _tuple(dilation), groups
+    c = _describe(x.shape, w.shape, *moves)
     if x.dtype in _NARROW:
         wide = [None if v is None else v.astype(np.float32) for v in (x, w, bias)]
-        return conv_forward(*wide, stride, padding, dilation, groups).astype(x.dtype)
+        return conv_forward(*wide, *moves).astype(x.dtype)
     if _is_compiled(c, x, w) and (bias is None or bias.dtype == x.dtype):
         return plans.run_forward(c, x, w, bias)
     return reference_forward(c, x, w, bias)
@@ -47,12 +49,12 @@ def conv_backward_input(
     groups: int,
 ) -> Array:  # fmt: skip
     """Return the gradient of the input, from that of the output, g (N, M, *spatial)."""
-    c = _describe(tuple(input_shape), w.shape, stride, padding, dilation, groups)
+    moves = _tuple(stride), _tuple(padding), _tuple(dilation), groups
+    c = _describe(tuple(input_shape), w.shape, *moves)
     _check_gradient("conv_backward_input", c, g)
     if g.dtype in _NARROW:
         wide = g.astype(np.float32), w.astype(np.float32)
-        dx = conv_backward_input(*wide, input_shape, stride, padding, dilation, groups)
-        return dx.astype(g.dtype)
+        return conv_backward_input(*wide, input_shape, *moves).astype(g.dtype)
     if _is_compiled(c, g, w):
         return plans.run_backward_input(c, g, w)
     return reference_backward_input(c, g, w)
@@ -63,12 +65,12 @@ def conv_backward_weight(
     groups: int,
 ) -> Array:  # fmt: skip
     """Return the gradient of the weight, from that of the output, g (N, M, *spatial)."""
-    c = _describe(x.shape, tuple(weight_shape), stride, padding, dilation, groups)
+    moves = _tuple(stride), _tuple(padding), _tuple(dilation), groups
+    c = _describe(x.shape, tuple(weight_shape), *moves)
     _check_gradient("conv_backward_weight", c, g)
     if g.dtype in _NARROW:
         wide = g.astype(np.float32), x.astype(np.float32)
-        dw = conv_backward_weight(*wide, weight_shape, stride, padding, dilation, groups)
-        return dw.astype(g.dtype)
+        return conv_backward_weight(*wide, weight_shape, *moves).astype(g.dtype)
     if _is_compiled(c, g, x):
         return plans.run_backward_weight(c, g, x)
     return reference_backward_weight(c, g, x)
@@ -81,6 +83,11 @@ def _is_compiled(c: Convolution, x: Array, w: Array) -> bool:
     )  # fmt: skip
 
 
+def _tuple(v: Any) -> Any:
+    return tuple(v) if isinstance(v, list) else v
+
+
+@functools.lru_cache(maxsize=1024)
 def _describe(
     x: Sizes, w: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> Convolution:
@@ -92,7 +99,7 @@ def _describe(
         )
     nd = len(x) - 2
     stride, padding, dilation = (
-        tuple(v) if isinstance(v, (tuple, list)) else (v,) * nd for v in (stride, padding, dilation)
+        v if isinstance(v, tuple) else (v,) * nd for v in (stride, padding, dilation)
     )
     if groups < 1 or x[1] != w[1] * groups or w[0] % groups:
         raise RuntimeError(

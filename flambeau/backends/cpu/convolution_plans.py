@@ -18,6 +18,7 @@ from ...compiler import target, threads
 from ...compiler.geometry import Table, Tap, group_images, strides_of, tabulate
 from . import winograd_plans
 from .convolution_source import (
+    NAMES,
     Array,
     Convolution,
     Launch,
@@ -33,6 +34,7 @@ from .convolution_source import (
 )
 
 
+@functools.lru_cache(maxsize=1024)
 def _flat(c: Convolution) -> Convolution:
     """The same convolution in at least two dimensions."""
     if len(c.out) > 1:
@@ -46,7 +48,7 @@ def _flat(c: Convolution) -> Convolution:
 def run_forward(c: Convolution, x: Array, w: Array, bias: Array | None) -> Array:
     """Return the output; float32 or float64, no size of which is zero."""
     y = np.empty((c.x[0], c.w[0], *c.out), x.dtype)
-    plan = _plan_forward(_flat(c), x.dtype.name, threads.get_num_threads())
+    plan = _plan_forward(_flat(c), NAMES[x.dtype], threads.get_num_threads())
     source = plan.split(_tidy(x)) if plan.split else _tidy(x)
     plan.step(_tidy(w), source, y, None if bias is None else _tidy(bias))
     return y
@@ -55,7 +57,7 @@ def run_forward(c: Convolution, x: Array, w: Array, bias: Array | None) -> Array
 def run_backward_input(c: Convolution, g: Array, w: Array) -> Array:
     """Return the gradient of the input; float32 or float64, no size of which is zero."""
     dx = np.empty(c.x, g.dtype)
-    plan = _plan_backward_input(_flat(c), g.dtype.name, threads.get_num_threads())
+    plan = _plan_backward_input(_flat(c), NAMES[g.dtype], threads.get_num_threads())
     g, w = _tidy(g), _tidy(w)
     if plan.merge is None:
         plan.steps[0][1](w, g, dx, None)
@@ -71,7 +73,7 @@ def run_backward_weight(c: Convolution, g: Array, x: Array) -> Array:
     """Return the gradient of the weight; float32 or float64, no size of which is zero."""
     dw = np.empty(c.w, g.dtype)
     count = threads.get_num_threads()
-    flat, name = _flat(c), g.dtype.name
+    flat, name = _flat(c), NAMES[g.dtype]
     g, x = _tidy(g), _tidy(x)
     if c.groups > 1 and c.w[0] // c.groups <= 4:
         _plan_direct_weight(flat, name, count)(g, x, dw)
@@ -130,7 +132,7 @@ def _plan_step(side: _Side, source: Source, step: _Step, dtype: str, count: int)
         "x_channel": x_channel, "x_group": side.channels * x_channel, "x_set": images * x_image,
         "y_row": step.y_row, "y_group": side.m * step.y_row, "y_set": images * step.y_image,
         "w_group": side.w_group, "groups": step.groups, "sets": sets, "vectors": table.vectors,
-        "block": 0, "blocks": blocks, "m_parts": m_parts, "segments": table.starts.shape[1],
+        "blocks": blocks, "m_parts": m_parts, "segments": table.starts.shape[1],
         "out_segments": table.outs.shape[1], "scratch": scratch,
     })  # fmt: skip
     chunks = sets * step.groups * blocks * m_parts
@@ -225,7 +227,7 @@ class _Forward(NamedTuple):
 
 @functools.lru_cache(maxsize=512)
 def _plan_forward(c: Convolution, dtype: str, count: int) -> _Forward:
-    if winograd_plans.suits(c):
+    if winograd_plans.suits(c, c.out, dtype):
         return _Forward(None, winograd_plans.plan_forward(c, dtype, count))
     source = read_input(c)
     m, channels, kernel = c.w[0] // c.groups, c.w[1], math.prod(c.w[2:])
@@ -247,7 +249,7 @@ class _BackwardInput(NamedTuple):
 
 @functools.lru_cache(maxsize=512)
 def _plan_backward_input(c: Convolution, dtype: str, count: int) -> _BackwardInput:
-    if winograd_plans.suits(c):
+    if winograd_plans.suits(c, c.x[2:], dtype):
         return _BackwardInput([(0, winograd_plans.plan_backward_input(c, dtype, count))], 0, None)
     plane = math.prod(-(-e // s) for e, s in zip(c.x[2:], c.stride, strict=True))
     phases = list(itertools.product(*map(range, c.stride)))
@@ -260,12 +262,38 @@ def _plan_backward_input(c: Convolution, dtype: str, count: int) -> _BackwardInp
             continue
         step = _Step(c.x[0], c.groups, extents, row, c.x[1] * row)
         source = Source(1, c.out, taps, [])
-        steps.append((f * plane, _plan_step(_gradient_side(c, taps), source, step, dtype, count)))
+        steps.append((f * plane, _plan_phase(c, source, step, dtype, count)))
         parts.append((f, phase, extents))
     merge = None
     if len(phases) > 1:
         merge = _plan_merge(c, plane, row, parts, dtype)
     return _BackwardInput(steps, c.x[0] * c.x[1] * row, merge)
+
+
+def _plan_phase(c: Convolution, source: Source, step: _Step, dtype: str, count: int) -> Launch:
+    """The function for one phase; it first transposes weights too large to be read across."""
+    side, kernel = _gradient_side(c, source.taps), math.prod(c.w[2:])
+    large = math.prod(c.w) * np.dtype(dtype).itemsize > target.host().l2 // 2
+    if c.groups > 1 or not large or len(source.taps) < kernel:
+        return _plan_step(side, source, step, dtype, count)
+    channels, m = c.w[:2]
+    depth = channels * kernel
+    from ...compiler.planes import SWAP_PLAN
+
+    parts = 4 * count
+    swap = find_kernel("conv_swap", dtype, "aaa")
+    words = list_words(
+        SWAP_PLAN, {"rows": channels, "columns": m, "taps": kernel, "parts": parts}
+    )
+    side = side._replace(rows=np.arange(m) * depth, depths=np.arange(depth))
+    launch_step = _plan_step(side, source, step, dtype, count)
+
+    def launch(w: Array, x: Array, y: Array, bias: Array | None) -> None:
+        turned = np.empty(w.size, w.dtype)
+        swap(parts, w, turned, words)
+        launch_step(turned, x, y, bias)
+
+    return launch
 
 
 def _gradient_taps(c: Convolution, phase: Sizes) -> list[Tap]:
@@ -304,7 +332,7 @@ def _plan_merge(
     ]
     covered = sum(math.prod(extents) for _, _, extents in parts)
     cleared = height * width if covered < height * width else 0
-    return plan_copy(c, row, height * width, cleared, jobs, dtype)
+    return plan_copy(c.x[0] * c.x[1], row, height * width, cleared, jobs, dtype)
 
 
 def _merge_by_numpy(
@@ -349,6 +377,8 @@ def _plan_direct_weight(
 def _plan_weight(c: Convolution, dtype: str, count: int) -> Callable[[Array, Array, Array], None]:
     from ...compiler.convolution import TURN_PLAN, WEIGHT_PLAN
 
+    if winograd_plans.suits_weight(c, dtype):
+        return winograd_plans.plan_weight(c, dtype, count)
     lanes, columns = find_lanes(dtype), find_lanes(dtype) * find_panel(dtype)
     m, pixels = c.w[0] // c.groups, math.prod(c.out)
     extents = tuple(e + 2 * p for e, p in zip(c.x[2:], c.padding, strict=True))
@@ -417,7 +447,7 @@ def _plan_pad(c: Convolution, extents: Sizes, dtype: str) -> Callable[[Array], A
     (height, width), (top, left) = c.x[2:], c.padding
     row, plane = extents[1], math.prod(extents)
     jobs = [(0, width, 1, top * row + left, row, 1, height, width)]
-    copy = plan_copy(c, height * width, plane, plane, jobs, dtype)
+    copy = plan_copy(c.x[0] * c.x[1], height * width, plane, plane, jobs, dtype)
 
     def pad(x: Array) -> Array:
         wide = np.empty(shape, x.dtype)

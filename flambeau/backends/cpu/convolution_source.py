@@ -22,7 +22,9 @@ Sizes = tuple[int, ...]
 # Takes weights, input, result and bias or None.
 Launch = Callable[[Array, Array, Array, Array | None], None]
 
-_OPTIONS = jit.Options(level=1, vectorize=False, slp=False, unroll=False)
+NAMES = {np.dtype(name): name for name in ("float32", "float64")}
+# The IR is scheduled by hand: LLVM's passes over it cost time and gain nothing.
+_OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
 
 
 class Convolution(NamedTuple):
@@ -46,8 +48,12 @@ def find_kernel(name: str, dtype: str, arrays: str) -> Callable[..., None]:
     from ...compiler.convolution import build_convolution
     from ...compiler.depthwise import build_depthwise
     from ...compiler.winograd import build_winograd
+    from ...compiler.winograd_weight import build_winograd_weight
 
-    families = {"direct": build_depthwise, "winograd": build_winograd, "conv": build_convolution}
+    families = {
+        "direct": build_depthwise, "winograd": build_winograd, "conv": build_convolution,
+        "filtering": build_winograd_weight,
+    }  # fmt: skip
     build = families[name.split("_")[0]]
     title = f"{build.__name__.removeprefix('build_')}_{dtype}"
     library = jit.load_or_build(
@@ -57,14 +63,17 @@ def find_kernel(name: str, dtype: str, arrays: str) -> Callable[..., None]:
 
 
 def list_words(names: Sequence[str], values: dict[str, int]) -> Array:
+    """The integers of a plan, in the order of `names`."""
     return np.array([values[name] for name in names], np.int64)
 
 
 def find_lanes(dtype: str) -> int:
+    """How many elements a vector of this machine holds."""
     return target.host().lanes(np.dtype(dtype).itemsize)
 
 
 def find_panel(dtype: str) -> int:
+    """How many vectors a panel holds."""
     from ...compiler.microkernel import tile_for
 
     return tile_for(dtype, target.host()).vectors
@@ -126,8 +135,8 @@ def plan_split(c: Convolution, source: Source, dtype: str) -> Callable[[Array], 
     ]  # fmt: skip
     # A plane that is not covered wholly is zeroed first.
     gaps = any(job[6] * job[7] != source.plane for job in jobs)
-    cleared = source.planes * source.plane * gaps
-    copy = plan_copy(c, height * width, source.planes * source.plane, cleared, jobs, dtype)
+    result = source.planes * source.plane
+    copy = plan_copy(c.x[0] * c.x[1], height * width, result, result * gaps, jobs, dtype)
 
     def split(x: Array) -> Array:
         planes = np.empty(shape, x.dtype)
@@ -146,12 +155,11 @@ def _split_by_numpy(c: Convolution, source: Source, x: Array, shape: Sizes) -> A
 
 
 def plan_copy(
-    c: Convolution, source: int, result: int, cleared: int, jobs: list[Sizes], dtype: str
+    planes: int, source: int, result: int, cleared: int, jobs: list[Sizes], dtype: str
 ) -> Callable[[Array, Array], None]:
-    """The function that does `jobs` for each image and channel of the input's."""
+    """The function that does `jobs` for planes `source` and `result` elements apart."""
     from ...compiler.planes import COPY_PLAN
 
-    planes = c.x[0] * c.x[1]
     busy = planes * max(source, result) > 20_000
     parts = min(planes, 4 * threads.get_num_threads()) if busy else 1
     head = list_words(COPY_PLAN, {

@@ -88,7 +88,8 @@ class Fused:
         out_type = "i8" if self.is_truth else type_
         render = loops.render_flat if form == "flat" else loops.render_rows
         key = f"{form} {self.expression!r} {operands} {type_} {out_type}"
-        # Rendering also finds out whether every primitive has IR, so it is not left to a cache miss.
+        # Rendering also finds out whether every primitive has IR, so it is not left to a cache
+        # miss.
         ir = render("chunk", self.expression, operands, type_, out_type)
         with _lock:
             library = jit.load_or_build(f"{self.label}.{form}", key, lambda: ir)
@@ -186,20 +187,14 @@ def _row_step(v: Any, split: int) -> int | None:
     return step
 
 
-def sum_rows(x: Any) -> Any:
-    """Float64 sums of the rows of a contiguous float array [rows, columns]; None without a kernel."""
-    return _reduce_rows(x, "sum")
-
-
-def max_rows(x: Any, fold: str = "maximum") -> Any:
-    """The largest (or smallest) element of each row of a contiguous float array, NaN winning."""
-    return _reduce_rows(x, fold)
-
-
 _REDUCERS: dict[tuple[Any, str], Any] = {}
 
 
-def _reduce_rows(x: Any, fold: str) -> Any:
+def fold_rows(x: Any, fold: str) -> Any:
+    """Each row of a contiguous float array [rows, columns] folded; None where no kernel serves.
+
+    `fold` is "sum" (the result is float64), "maximum" or "minimum" (NaN wins).
+    """
     kind = _TYPES.get(x.dtype)
     if kind not in ("float", "double") or not jit.available():
         return None

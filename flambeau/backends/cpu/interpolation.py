@@ -12,8 +12,8 @@ Array = Any
 class AxisMap(NamedTuple):
     """How one axis of ``size`` positions becomes another.
 
-    Output ``o`` is the sum over t of ``weights[o, t] * input[places[o, t]]``; without weights there is
-    one place for each output and its value is taken as it is.
+    Output ``o`` is the sum over t of ``weights[o, t] * input[places[o, t]]``; without weights there
+    is one place for each output and its value is taken as it is.
     """
 
     axis: int
@@ -27,6 +27,28 @@ def resample(x: Array, maps: list[AxisMap]) -> Array:
     for a in maps:
         x = _forward(x, a)
     return x
+
+
+def resample_bytes(x: Array, maps: list[AxisMap]) -> Array:
+    """`x` of uint8 resampled in fixed point, rounded after each axis, the last axis first."""
+    for a in reversed(maps):
+        if a.weights is None:
+            x = _forward(x, a)
+            continue
+        bits = _fraction_bits(float(a.weights.max(initial=1)))
+        scaled = np.trunc(a.weights * 2**bits + np.copysign(0.5, a.weights))
+        fixed = a._replace(weights=scaled.astype(np.int32))
+        total = _forward(x.astype(np.int32), fixed) + (1 << (bits - 1))
+        x = np.clip(total >> bits, 0, 255).astype(np.uint8)
+    return x
+
+
+def _fraction_bits(largest: float) -> int:
+    """Bits behind the point with which a weight still fits into 16 bits."""
+    bits = 0
+    while bits < 22 and 0.5 + largest * 2 ** (bits + 1) < 2**15:
+        bits += 1
+    return bits
 
 
 def resample_back(g: Array, maps: list[AxisMap]) -> Array:
@@ -135,7 +157,7 @@ def linear(axis: int, size: int, count: int, scale: float | None, align_corners:
 
 
 def cubic_weights(part: Array, a: float = -0.75) -> Array:
-    """Keys' cubic convolution (1981): weights of the four neighbours, (*, 4), for `part` in [0, 1)."""
+    """Keys' cubic convolution (1981): weights (*, 4) of the neighbours for `part` in [0, 1)."""
 
     def near(x: Array) -> Array:
         return ((a + 2) * x - (a + 3)) * x * x + 1

@@ -19,6 +19,10 @@ class Targets(NamedTuple):
     factors: Array | None
     ignored: Array | None
 
+    def weighted(self, loss: Array) -> Array:
+        """`loss` (N, B) times the factors."""
+        return loss if self.factors is None else self.without_ignored(loss * self.factors)
+
     def without_ignored(self, loss: Array) -> Array:
         """`loss` (N, B) with 0 for the ignored targets, whatever was computed for them."""
         if self.ignored is not None:
@@ -73,13 +77,12 @@ def cross_entropy(
 ) -> tuple[Array, Array]:
     """The loss of each target (N, B) before reduction, and `log_sum_exp`.
 
-    With `smoothing` that share of a target's probability is spread evenly over the classes, each with
-    its own `weight`.
+    With `smoothing` that share of a target's probability is spread evenly over the classes, each
+    with its own `weight`.
     """
     lse = log_sum_exp(scores)
     loss = lse - picked(scores, targets.classes)
-    if targets.factors is not None:
-        loss *= targets.factors
+    loss = targets.weighted(loss)
     if smoothing:
         count = scores.shape[1]
         if weight is None:
@@ -94,7 +97,7 @@ def cross_entropy_back(
     g: Array, scores: Array, lse: Array, targets: Targets, weight: Array | None, smoothing: float
 ) -> Array:
     """The gradient of `cross_entropy` for the scores, from g (N, B)."""
-    direct = g if targets.factors is None else g * targets.factors
+    direct = targets.weighted(g)
     p = np.subtract(scores, lse[:, None])
     np.exp(p, out=p)
     if not smoothing:

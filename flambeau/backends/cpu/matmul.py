@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 
 from ...compiler import jit, launch, target, threads
@@ -24,10 +25,9 @@ Array = np.ndarray
 _Run = Callable[..., Array]
 
 _COMPILED = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
-_NARROW = frozenset({"float16", "bfloat16"})
-_OPTIONS = jit.Options(level=1, vectorize=False, slp=False, unroll=False)
-# Multiply-adds below which a call of NumPy's costs no more than a launch.
-_TINY = 256
+_NARROW = frozenset({np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)})
+# The IR is scheduled by hand: LLVM's passes over it cost time and gain nothing.
+_OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
 _MOST_PLANS = 4096
 
 _plans: dict[Any, _Run] = {}
@@ -100,7 +100,7 @@ def reference_matmul(
     a: Array, b: Array, added: None = None, out: Array | None = None
 ) -> Array:
     """Return ``a @ b`` by NumPy; narrow floats are computed in float32 and rounded once."""
-    if a.dtype.name in _NARROW and b.dtype == a.dtype:
+    if a.dtype in _NARROW and b.dtype == a.dtype:
         c = matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
         if out is None:
             return c
@@ -111,7 +111,7 @@ def reference_matmul(
 
 def reference_linear(x: Array, w: Array, bias: Array | None = None, relu: bool = False) -> Array:
     """Return ``x @ w.T + bias`` by NumPy, or the larger of that and 0."""
-    if x.dtype.name in _NARROW and w.dtype == x.dtype:
+    if x.dtype in _NARROW and w.dtype == x.dtype:
         wide = [None if v is None else v.astype(np.float32) for v in (x, w, bias)]
         return linear(*wide, relu).astype(x.dtype)
     y = np.asarray(np.matmul(x, w.T))
@@ -130,8 +130,6 @@ def _prepare_matmul(a: Array, b: Array) -> _Run:
     inner = b.shape[0] if b.ndim == 1 else b.shape[-2]
     if a.shape[-1] != inner or not a.size or not b.size:
         return reference_matmul  # which raises, or has nothing to add up
-    if a.size * (b.shape[-1] if b.ndim > 1 else 1) <= _TINY:
-        return reference_matmul
     try:
         shape = _shape_of(a, b)
     except ValueError:
@@ -150,7 +148,7 @@ def _prepare_linear(x: Array, w: Array, bias: Array | None, relu: bool) -> _Run:
     compiled = x.ndim and w.ndim == 2 and (bias is None or bias.shape == w.shape[:1])
     if not compiled or x.shape[-1] != w.shape[1] or not _is_compiled(*present):
         return functools.partial(reference_linear, relu=relu)
-    if not x.size or not w.size or x.size * w.shape[0] <= _TINY:
+    if not x.size or not w.size:
         return functools.partial(reference_linear, relu=relu)
     if bias is not None and bias.strides[0] != bias.itemsize and bias.size > 1:
         return lambda x, w, bias: linear(x, w, np.ascontiguousarray(bias), relu)
@@ -224,10 +222,11 @@ def _bind(
         if c is None:
             c = _empty(shape, dtype)
         panels = _empty(work, dtype)
+        left, right = (b, a) if swapped else (a, b)
         try:
             if pack is not None:
-                pack(made.pack_chunks, a, b, c, added, panels, words)
-            launch_product(chunks, a, b, c, added, panels, words)
+                pack(made.pack_chunks, left, right, c, added, panels, words)
+            launch_product(chunks, left, right, c, added, panels, words)
         except TypeError:
             return again(*map(_align, (a, b, added)), c)
         return c
@@ -294,7 +293,8 @@ def _is_better_swapped(p: Product) -> bool:
     """Whether to compute the transpose: few columns, and the kernels for few rows fit it."""
     if p.d is not None or p.n > 8 or p.n >= p.m:
         return False
-    return (p.a.col == 1 and p.b.row == 1) or (p.n == 1 and p.a.row == 1)
+    deep = p.a.col == 1 and p.b.row == 1 and p.k >= 64
+    return deep or (p.n == 1 and p.a.row == 1)
 
 
 def _swap(p: Product) -> Product:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -41,7 +42,9 @@ def max_pool_indices(x: Array, axes: tuple[Axis, ...]) -> tuple[Array, Array]:
         better = seen > part
         if has_nan:  # the last NaN of a window wins, as nothing compares with it
             better = (better & ~np.isnan(part)) | np.isnan(seen)
-        here = [a.positions(t)[o] for a, t, o in zip(axes, tap.number, tap.outputs[1:], strict=True)]
+        here = [
+            a.positions(t)[o] for a, t, o in zip(axes, tap.number, tap.outputs[1:], strict=True)
+        ]
         np.copyto(part, seen, where=better)
         np.copyto(indices[tap.outputs], _flat_positions(here, axes), where=better)
     return best, indices
@@ -79,9 +82,12 @@ def place(g: Array, indices: Array, sizes: tuple[int, ...]) -> Array:
     return out.reshape(*lead, *sizes).astype(g.dtype, copy=False)
 
 
-def average_counts(axes: tuple[Axis, ...], include_pad: bool) -> Array:
-    """How many values each window averages over, shape of the output positions."""
-    total = np.ones((), np.int64)
+@functools.lru_cache(maxsize=1024)
+def divisors(axes: tuple[Axis, ...], include_pad: bool, override: int | None) -> Array:
+    """What each window's sum is divided by, one number if it is the same for all."""
+    total = np.asarray(1 if override is None else override)
+    if override is not None:
+        return total
     for a in axes:
         if include_pad:
             start = a.positions(0)
@@ -90,14 +96,14 @@ def average_counts(axes: tuple[Axis, ...], include_pad: bool) -> Array:
         else:
             counts = a.inside()
         total = total[..., None] * counts
-    return total
+    return total.flat[0].reshape(()) if total.size and (total == total.flat[0]).all() else total
 
 
 def avg_pool(x: Array, axes: tuple[Axis, ...], divisors: Array) -> Array:
     """The sum of each window divided by its divisor."""
     sums = window_sums(x, axes)
     if x.dtype.kind in "iu":
-        return np.sign(sums) * (np.abs(sums) // divisors)
+        return np.sign(sums) * np.sign(divisors) * (np.abs(sums) // np.abs(divisors))
     return np.divide(sums, divisors.astype(x.dtype), out=sums if sums is not x else None)
 
 
@@ -137,3 +143,43 @@ def _last_nan_or_argmax(part: Array) -> Array:
         return best
     last = part.shape[-1] - 1 - nan[..., ::-1].argmax(-1)
     return np.where(nan.any(-1), last, best)
+
+
+def fractional_max_pool(
+    x: Array, kernel: tuple[int, ...], counts: tuple[int, ...], samples: Array
+) -> tuple[Array, Array]:
+    """The largest value of windows at pseudo-random places, and its place in the flattened plane.
+
+    `samples` (planes, rank) shift the windows of each plane: the last axis' sample comes first in
+    two dimensions, the first axis' in three.
+    """
+    rank = len(counts)
+    sizes, lead = x.shape[x.ndim - rank :], x.shape[: x.ndim - rank]
+    if rank == 2:
+        samples = samples[:, ::-1]
+    if not x.size:
+        return np.empty((*lead, *counts), x.dtype), np.empty((*lead, *counts), np.int64)
+    places: Array = 0
+    for axis, (n, k, c) in enumerate(zip(sizes, kernel, counts, strict=True)):
+        reach = _fractional_starts(samples[:, axis], n, k, c)[:, :, None] + np.arange(k)
+        shape = [len(reach)] + [1] * (2 * rank)  # plane, windows, taps
+        shape[1 + axis], shape[1 + rank + axis] = c, k
+        places = places * n + reach.reshape(shape)
+    flat = places.reshape(len(samples), *counts, -1)
+    seen = np.take_along_axis(x.reshape(len(samples), -1), flat.reshape(len(samples), -1), 1)
+    seen = seen.reshape(flat.shape)
+    best = _last_nan_or_argmax(seen)[..., None]
+    shape = (*lead, *counts)
+    values = np.take_along_axis(seen, best, -1).reshape(shape)
+    return values, np.take_along_axis(flat, best, -1).reshape(shape)
+
+
+def _fractional_starts(sample: Array, size: int, kernel: int, count: int) -> Array:
+    """Where the windows begin: (planes, count); the last one ends with the input."""
+    wide = sample.astype(sample.dtype if sample.dtype.itemsize >= 4 else np.float32)
+    starts = np.full((len(sample), count), size - kernel, np.int64)
+    if count > 1:
+        step = wide.dtype.type((size - kernel) / (count - 1))
+        at = (np.arange(count - 1) + wide[:, None]) * step
+        starts[:, :-1] = at.astype(np.int64) - (wide * step).astype(np.int64)[:, None]
+    return starts

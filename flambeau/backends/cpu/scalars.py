@@ -6,10 +6,13 @@ PyTorch does, and accept ``out=`` only where they are plain ufuncs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from .polynomials import FAMILIES, polynomial
 
 _UFUNCS = """abs arccos arccosh arcsin arcsinh arctan arctanh ceil conj cos cosh exp exp2 expm1
 floor isfinite isinf isnan log log10 log1p log2 logical_not reciprocal sign signbit sin sinh sqrt
@@ -43,14 +46,31 @@ _SCIPY = {
     "erf": "erf",
     "erfc": "erfc",
     "erfinv": "erfinv",
-    "lgamma": "gammaln",
     "digamma": "psi",
     "i0": "i0",
     "i1": "i1",
     "xlogy": "xlogy",
     "xlog1py": "xlog1py",
+    "i0e": "i0e",
+    "i1e": "i1e",
+    "bessel_j0": "j0",
+    "bessel_j1": "j1",
+    "bessel_y0": "y0",
+    "bessel_y1": "y1",
+    "modified_bessel_k0": "k0",
+    "modified_bessel_k1": "k1",
+    "scaled_modified_bessel_k0": "k0e",
+    "scaled_modified_bessel_k1": "k1e",
+    "entr": "entr",
+    "erfcx": "erfcx",
+    "ndtr": "ndtr",
+    "ndtri": "ndtri",
+    "log_ndtr": "log_ndtr",
+    "igamma": "gammainc",
+    "igammac": "gammaincc",
+    "zeta": "zeta",
 }
-SPECIAL = (*_SCIPY, "polygamma_of")
+SPECIAL = (*_SCIPY, "polygamma_of", "airy_ai", "lgamma")
 """Primitives whose NumPy function lives in SciPy."""
 
 
@@ -73,8 +93,13 @@ def frac(x: Any) -> Any:
 
 
 def sign(x: Any) -> Any:
-    """-1, 0 or 1; a truth value is its own sign."""
-    return x.copy() if x.dtype.kind == "b" else np.sign(x)
+    """-1, 0 or 1; a truth value is its own sign, and NaN has none (0)."""
+    if x.dtype.kind == "b":
+        return x.copy()
+    out = np.asarray(np.sign(x))
+    if x.dtype.kind == "f":
+        np.copyto(out, 0, where=np.isnan(x))
+    return out
 
 
 def sgn(x: Any) -> Any:
@@ -85,11 +110,6 @@ def sgn(x: Any) -> Any:
     return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
 
 
-def square(x: Any) -> Any:
-    """x * x; truth values as integers."""
-    return x.astype(np.int64) if x.dtype.kind == "b" else np.square(x)
-
-
 def polygamma_of(x: Any, n: Any) -> Any:
     """The derivative of order n of digamma."""
     from scipy import special
@@ -97,9 +117,32 @@ def polygamma_of(x: Any, n: Any) -> Any:
     return special.polygamma(np.asarray(n).astype(np.int64), x).astype(x.dtype)
 
 
+def airy_ai(x: Any) -> Any:
+    """The Airy function Ai."""
+    from scipy import special
+
+    return special.airy(x)[0].astype(x.dtype)
+
+
+def spherical_bessel_j0(x: Any) -> Any:
+    """sin(x) / x, 1 at zero and 0 at infinity."""
+    safe = np.where(x == 0, x.dtype.type(1), x)
+    return np.where(x == 0, x.dtype.type(1), np.where(np.isinf(x), 0, np.sin(safe) / safe)).astype(
+        x.dtype
+    )
+
+
 def sinc(x: Any) -> Any:
     """sin(pi x) / (pi x)."""
-    return np.sinc(x).astype(x.dtype, copy=False)
+    turned = np.pi * np.where(x == 0, x.dtype.type(1), x)
+    return np.where(x == 0, x.dtype.type(1), np.sin(turned) / turned).astype(x.dtype, copy=False)
+
+
+def lgamma(x: Any) -> Any:
+    """log |Gamma(x)|."""
+    from scipy import special
+
+    return np.where(np.isinf(x), np.abs(x), special.gammaln(x))
 
 
 def round_to(x: Any, decimals: int) -> Any:
@@ -128,6 +171,8 @@ def power(x: Any, y: Any) -> Any:
     exponent = np.asarray(y)
     if not (exponent < 0).any():
         return np.power(x, y)
+    if not exponent.ndim:
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
     base = np.asarray(x)
     odd = np.where(exponent % 2 == 0, 1, -1)
     ones = np.where(base == 1, 1, np.where(base == -1, odd, 0))
@@ -185,6 +230,16 @@ def trunc_divide(x: Any, y: Any) -> Any:
     return quotient + ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
 
 
+def logaddexp(x: Any, y: Any) -> Any:
+    """log(exp(x) + exp(y)), without overflow."""
+    if np.result_type(x, y).kind != "c":
+        return np.logaddexp(x, y)
+    larger = np.where(np.real(x) >= np.real(y), x, y)
+    smaller = np.where(np.real(x) >= np.real(y), y, x)
+    sums = larger + np.log1p(np.exp(smaller - larger))
+    return np.where(np.isinf(larger.real) & (larger == smaller), larger, sums)
+
+
 def heaviside(x: Any, values: Any) -> Any:
     """0 below zero, values at zero, 1 above."""
     step = (x > 0).astype(np.result_type(x, values))
@@ -194,6 +249,10 @@ def heaviside(x: Any, values: Any) -> Any:
 def ldexp(x: Any, y: Any) -> Any:
     """x * 2**y."""
     return x * np.exp2(y)
+
+
+def _shifted(family: str, x: Any, n: Any) -> Any:
+    return polynomial(family, 2 * x - 1, n)
 
 
 def _check_divisor(x: Any, y: Any) -> None:
@@ -207,7 +266,6 @@ _OWN: dict[str, Callable[..., Any]] = {
     "frac": frac,
     "sign": sign,
     "sgn": sgn,
-    "square": square,
     "polygamma_of": polygamma_of,
     "sinc": sinc,
     "round_to": round_to,
@@ -219,7 +277,16 @@ _OWN: dict[str, Callable[..., Any]] = {
     "trunc_divide": trunc_divide,
     "ldexp": ldexp,
     "heaviside": heaviside,
+    "airy_ai": airy_ai,
+    "lgamma": lgamma,
+    "spherical_bessel_j0": spherical_bessel_j0,
+    "logaddexp": logaddexp,
 }
+
+
+for _family in FAMILIES:
+    _OWN[_family] = functools.partial(polynomial, _family)
+    _OWN[f"shifted_{_family}"] = functools.partial(_shifted, _family)
 
 
 def numpy_function(name: str) -> Callable[..., Any]:

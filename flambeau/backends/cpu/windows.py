@@ -63,9 +63,7 @@ def taps(axes: tuple[Axis, ...]) -> Iterator[Tap]:
     for number in itertools.product(*(range(a.kernel) for a in axes)):
         reach = [a.reach(t) for a, t in zip(axes, number, strict=True)]
         if all(o.stop > o.start for o, _ in reach):
-            yield Tap(
-                number, (..., *(o for o, _ in reach)), (..., *(i for _, i in reach))
-            )
+            yield Tap(number, (..., *(o for o, _ in reach)), (..., *(i for _, i in reach)))
 
 
 def window_sums(x: Array, axes: tuple[Axis, ...]) -> Array:

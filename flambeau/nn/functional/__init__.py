@@ -12,6 +12,7 @@ from typing import Any
 from ...tensor import functions as _functions
 from . import (
     activations,
+    attention,
     class_losses,
     distances,
     dropouts,
@@ -25,6 +26,7 @@ from . import (
     vector_losses,
 )
 from .activations import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .class_losses import *  # noqa: F403
 from .distances import *  # noqa: F403
 from .dropouts import *  # noqa: F403
@@ -51,6 +53,8 @@ _PRIMITIVES = (
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "gelu",
     "hardshrink",
     "interpolate",
@@ -65,6 +69,7 @@ _PRIMITIVES = (
 )
 __all__ = [*_PRIMITIVES]  # noqa: PLE0604
 __all__ += activations.__all__
+__all__ += attention.__all__
 __all__ += class_losses.__all__
 __all__ += distances.__all__
 __all__ += dropouts.__all__
