@@ -49,8 +49,8 @@ def is_valid(result: Result) -> bool:
 
 
 def is_disturbed(result: Result) -> bool:
-    """Tell whether other processes worked while a case was measured."""
-    return (result["others"] or 0.0) > DISTURBED
+    """Tell whether other processes worked while a case was timed."""
+    return result["unit"] == "s" and (result["others"] or 0.0) > DISTURBED
 
 
 def by_group(results: list[Result]) -> dict[str, list[Result]]:
@@ -77,8 +77,8 @@ def verdict(results: list[Result]) -> str:
     text = "No other process disturbed the run." if known else "Nobody watched other processes."
     if disturbed:
         text = (
-            f"DISTURBED: other processes used up to {max(disturbed):.0%} of the machine. The "
-            f"{len(disturbed)} cases with a * (of {len(results)}) are in no mean: measure them again."
+            f"DISTURBED: other processes used up to {max(disturbed):.0%} of the machine. "
+            f"{len(disturbed)} of {len(results)} cases (*) are in no mean: measure them again."
         )
     invalid = [result["name"] for result in results if not is_valid(result)]
     return f"{text} INVALID, and in no mean: {'; '.join(invalid)}." if invalid else text

@@ -528,7 +528,9 @@ BAD_TENSORS: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("recipe", "message"), [b[1:] for b in BAD_TENSORS], ids=str)
+@pytest.mark.parametrize(
+    ("recipe", "message"), [b[1:] for b in BAD_TENSORS], ids=[b[0] for b in BAD_TENSORS]
+)
 def test_tensors_outside_their_storage(recipe: Calls, message: str) -> None:
     with pytest.raises(RuntimeError, match=message) as caught:
         load(hostile([recipe]))

@@ -91,11 +91,13 @@ class MetaArray(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         kwargs.pop("out", None)
+        _check_alone(inputs)
         if method == "__call__" and ufunc.signature is None and not kwargs:
             return elementwise(ufunc, inputs)
         return _probe(getattr(ufunc, method), inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        _check_alone(args)
         return _probe(func, args, kwargs)
 
 
@@ -114,6 +116,18 @@ def as_meta(x: Any) -> Any:
     if isinstance(x, (tuple, list)):
         return type(x)(as_meta(y) for y in x)
     return x
+
+
+def _check_alone(inputs: Sequence[Any]) -> None:
+    """Refuse arrays that have data beside those that have none; 0-d ones count as numbers."""
+    for x in inputs:
+        if isinstance(x, (tuple, list)):
+            _check_alone(x)
+        elif isinstance(x, np.ndarray) and x.ndim:
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"meta and cpu! (shapes {', '.join(str(list(np.shape(y))) for y in inputs)})"
+            )
 
 
 def elementwise(function: Callable[..., Any], inputs: Sequence[Any]) -> Any:

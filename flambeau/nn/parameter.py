@@ -57,7 +57,8 @@ class UninitializedTensorMixin:
         return f"<{type(self).__name__}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        twin = type(self)(requires_grad=self.requires_grad, device=self.device, dtype=self.dtype)
+        kind: Any = type(self)
+        twin = kind(self.requires_grad, self.device, self.dtype)
         memo[id(self)] = twin
         return twin
 

@@ -304,7 +304,7 @@ clamp_min = pointwise(
         "min": lambda m, g, input, min: m.where(input < min, g, 0),
     },
     refuse="c",
-    node="ClampMinBackward0",
+    node="ClampBackward1",
     doc="input, but at least min (a number or a tensor).",
 )
 clamp_max = pointwise(
@@ -315,7 +315,7 @@ clamp_max = pointwise(
         "max": lambda m, g, input, max: m.where(input > max, g, 0),
     },
     refuse="c",
-    node="ClampMaxBackward0",
+    node="ClampBackward1",
     doc="input, but at most max (a number or a tensor).",
 )
 clamp_both = pointwise(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..backends.cpu import embedding as kernels
+from ..backends.cpu.scatter import add_rows
 from .promotion import title, widened
 from .record import Array, structured
 
@@ -65,7 +68,9 @@ def embedding_back(
         flat, values = flat[kept], values[kept]
     if scale_grad_by_freq:
         values = values / kernels.occurrences(flat, rows)[:, None].astype(values.dtype)
-    return kernels.add_rows(values, flat, rows).astype(grad.dtype, copy=False)
+    table = np.zeros((rows, grad.shape[-1]), values.dtype)
+    add_rows(table, flat, values)
+    return table.astype(grad.dtype, copy=False)
 
 
 @structured(

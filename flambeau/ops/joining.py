@@ -40,7 +40,7 @@ def _check_joinable(tensors: Any, first: Any, d: int) -> None:
 def cat(tensors: Arrays, dim: int = 0) -> Array:
     """The tensors one after the other along `dim`; other sizes must agree."""
     if not tensors:
-        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
     # A 1-d tensor without elements is skipped whatever the others' shapes are.
     real = [t for t in tensors if t.shape != (0,)] or list(tensors)
     d = wrap_dim(dim, real[0].ndim)

@@ -85,15 +85,29 @@ def window_axes(
 
 
 # ---------------------------------------------------------------- the largest value
-def _max_pool_rule(m: Any, g: Any, input: Any, axes: Any) -> Any:
+def _max_pool_back_rule(m: Any, g: Any, input: Any, axes: Any) -> Any:
     indices = m.max_pool_windows_indices(m.constant(input), axes)[1]
-    return m.place_at(g, indices, tuple(a.size for a in axes))
+    return m.pick_at(g, indices, len(axes))
 
 
-@structured(method=False, grad={"input": _max_pool_rule})
+@structured(
+    method=False,
+    grad={
+        "input": lambda m, g, input, out, axes: m.max_pool_windows_back(
+            g, m.constant(input), m.constant(out), axes
+        )
+    },
+)
 def max_pool_windows(input: Array, axes: Any) -> Array:
     """The largest value of each window; ``axes`` says how the windows slide."""
     return kernels.max_pool(input, axes)
+
+
+@structured(method=False, grad={"grad": _max_pool_back_rule})
+def max_pool_windows_back(grad: Array, input: Array, output: Array, axes: Any) -> Array:
+    """The gradient of `max_pool_windows`, which made `output` of `input`."""
+    wide = widened(grad)
+    return kernels.max_pool_back(wide, input, output, axes).astype(grad.dtype, copy=False)
 
 
 @structured(

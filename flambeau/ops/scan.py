@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu.scalars import logaddexp
-from .promotion import is_half, is_number, widened
+from .promotion import is_half, is_number, title, widened
 from .record import Array, composite, structured
 from .reductions import accumulator
 from .shapes import wrap_dim
@@ -59,6 +59,8 @@ def cumprod(input: Array, dim: int, *, dtype: Any = None) -> Array:
 
 
 def _running(input: Array, dim: int, pick: Any) -> tuple[Array, Array]:
+    if input.dtype.kind == "c":
+        raise NotImplementedError(f"cummax and cummin are not implemented for '{title(input)}'")
     d = wrap_dim(dim, input.ndim)
     if not input.ndim:
         return input.copy(), np.asarray(0)

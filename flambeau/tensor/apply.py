@@ -458,6 +458,9 @@ def check_same_device(op: Op, tensors: Sequence[Any]) -> None:
 def explain(op: Op, tensors: Sequence[Any], error: Exception) -> Exception:
     """The error PyTorch would raise where NumPy raised `error`."""
     flat = [y for x in tensors for y in (x if isinstance(x, (list, tuple)) else [x])]
+    if isinstance(error, AttributeError):
+        check_same_device(op, flat)
+        return error
     shapes = [list(x._d.shape) for x in flat if isinstance(x, TensorCore)]
     text = str(error)
     if "broadcast" in text and len(shapes) >= 2:

@@ -105,11 +105,12 @@ class _Real:
 
     def __init__(self, values: Any):
         finite = values[np.isfinite(values) & (values != 0)]
-        self.whole, self.scientific, self.width = True, False, 1
+        self.whole, self.scientific = True, False
         if finite.size:
             self._choose(finite)
         if _options.sci_mode is not None:
             self.scientific = _options.sci_mode
+        self.width = max((len(self._text(v)) for v in finite.tolist()), default=1)
 
     def _choose(self, finite: Any) -> None:
         sizes = np.abs(finite)
@@ -117,7 +118,6 @@ class _Real:
         self.whole = bool((np.ceil(finite) == finite).all())
         far = most / least > 1000.0 or most > 1.0e8
         self.scientific = far or (not self.whole and least < 1.0e-4)
-        self.width = max(len(self._text(v)) for v in finite.tolist())
 
     def _text(self, value: float) -> str:
         if self.scientific:

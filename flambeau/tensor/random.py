@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, variates
+from ..autograd.grad_mode import FAST
 from ..backends.cpu.layout import in_memory_order
 from ..generator import Generator, default_generator
 from . import core
@@ -143,7 +144,7 @@ def _sized(name: str, draw: Callable[[Generator, int, Any], Any], doc: str) -> N
 def _check_inexact(name: str, kind: Any) -> None:
     if not dtypes.from_numpy_dtype(kind).inexact:
         title = dtypes.from_numpy_dtype(kind).title
-        raise RuntimeError(f"\"{name}\" not implemented for '{title}': a floating dtype is needed")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{title}': a floating dtype is needed")
 
 
 _sized(
@@ -277,17 +278,10 @@ def bernoulli(
     input: Any, p: float | None = None, *, generator: Generator | None = None, out: Any = None
 ) -> Any:
     """Ones with the probabilities in `input` (or with probability `p`), zeros else."""
-    d = input._d
-    _check_inexact("bernoulli", d.dtype)
-    array = in_order_of(d, np.empty(d.shape, d.dtype))
-    if p is None:
-        _probabilities("bernoulli", d)
-        # PyTorch goes through the elements by index here, whatever their order in memory.
-        array[...] = _stream(generator).bernoulli_array(d.reshape(-1)).reshape(d.shape)
-    else:
-        _probabilities("bernoulli", np.asarray(p))
-        lay(array, _stream(generator).bernoulli(float(p), d.size))
-    return into(out, array) if out is not None else from_array(array)
+    _check_inexact("bernoulli", input._d.dtype)
+    _probabilities("bernoulli", input._d if p is None else np.asarray(p))
+    drawn = FAST["F"].bernoulli_of(input, p, _stream(generator))
+    return drawn if out is None else into(out, drawn._d)
 
 
 @publish

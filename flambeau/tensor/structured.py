@@ -97,7 +97,7 @@ def {op.name}({argument_text(op)}):
         return otherwise(OP, {{{values}}})
 {test if first else ""}    try:
         d = forward({call_text(op, array=True)})
-    except (ValueError, TypeError, np_error) as error:
+    except (ValueError, TypeError, AttributeError, np_error) as error:
         raise explain(OP, ({tensors}), error) from None
 {_short_view_lines(op) if op.family == "view" and not op.out else _short_lines(op)}\
     result = {finish}(OP, d, ({tensors}), {{{values}}})

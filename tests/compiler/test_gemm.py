@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import ml_dtypes
@@ -315,3 +316,26 @@ def test_object_code_for_aarch64(dtype):
         code = machine.emit_object(parsed)
         assert code[:4] == b"\x7fELF"
         assert code[18:20] == b"\xb7\x00"  # EM_AARCH64
+
+
+@needs_jit
+def test_calls_from_several_threads_at_once():
+    """Scratch memory belongs to a call: results do not mix."""
+    rng = np.random.default_rng(0)
+    pairs = [
+        (rng.standard_normal((200, 300), "float32"), rng.standard_normal((250, 300), "float32").T)
+        for _ in range(4)
+    ]
+    truths = [matmul(a, b) for a, b in pairs]
+    wrong = []
+
+    def work(i):
+        results = (matmul(*pairs[i]) for _ in range(50))
+        wrong.extend(i for result in results if not np.array_equal(result, truths[i]))
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(len(pairs))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong

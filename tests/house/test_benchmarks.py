@@ -101,7 +101,7 @@ def test_ratios_are_those_of_paired_rounds(monkeypatch, per_reading, disturbed):
     readings = iter(range(1, 100))
     monkeypatch.setattr(machine, "busy_seconds", lambda: per_reading * next(readings))
     rivals = {"flambeau": Scripted(1.0, 10.0, 3.0), "torch": Scripted(2.0, 40.0, 2.0)}
-    result = command.measure(ADD, rivals, 3, 0.0)
+    result = {"unit": "s", **command.measure(ADD, rivals, 3, 0.0)}
     assert (result["flambeau"], result["torch"]) == (3.0, 2.0)
     assert (result["ratio"], result["spread"]) == (0.5, 6.0)
     assert result["agrees"]
@@ -111,7 +111,7 @@ def test_ratios_are_those_of_paired_rounds(monkeypatch, per_reading, disturbed):
 def test_a_machine_that_does_not_tell_is_not_called_quiet(monkeypatch):
     monkeypatch.setattr(machine, "busy_seconds", lambda: math.nan)
     rivals = {"flambeau": Scripted(1.0), "torch": Scripted(1.0)}
-    result = {"name": "add", **command.measure(ADD, rivals, 1, 0.0)}
+    result = {"name": "add", "unit": "s", **command.measure(ADD, rivals, 1, 0.0)}
     assert result["others"] is None
     assert "Nobody watched" in report.verdict([result])
 
@@ -136,8 +136,9 @@ def test_a_disturbed_case_is_marked():
     results = [make("a", 0.5), make("b", 2.0, others=0.5)]
     verdict = report.verdict(results)
     assert "up to 50% of the machine" in verdict
-    assert "The 1 cases with a * (of 2)" in verdict
+    assert "1 of 2 cases (*)" in verdict
     assert ["*" in report.row(result) for result in results] == [False, True]
+    assert not report.is_disturbed(make("m", 0.5, others=0.5, unit="MB"))
     assert report.verdict(results[:1]) == "No other process disturbed the run."
 
 

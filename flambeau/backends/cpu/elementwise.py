@@ -61,7 +61,7 @@ class Fused:
         return found  # type: ignore[return-value]
 
     def _prepare(self, arrays: Sequence[Any]) -> Callable[[Any], Any] | None:
-        if not jit.available():
+        if not jit.available() or any(a.__class__ is not np.ndarray for a in arrays):
             return None
         kinds = [_TYPES.get(a.dtype) for a in arrays]
         numbers = {k for k in kinds if k != "i8"}

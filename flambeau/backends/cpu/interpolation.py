@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .matmul import matmul
+
 Array = Any
+# Entries of a map's matrix up to which a product with it is cheaper than following the map.
+_DENSE = 1 << 18
 
 
 class AxisMap(NamedTuple):
@@ -77,41 +82,49 @@ def _forward(x: Array, a: AxisMap) -> Array:
 
 
 def _backward(g: Array, a: AxisMap) -> Array:
-    if _prefers_matrix(a):
-        return _times_matrix(g, a.axis, _matrix(a, g.dtype))
-    axis = a.axis + g.ndim
-    out = np.zeros((*g.shape[:axis], a.size, *g.shape[axis + 1 :]), g.dtype)
-    lead = (slice(None),) * axis
-    for tap in range(a.places.shape[1]):
-        part = g if a.weights is None else g * _along(a.weights[:, tap], g, a.axis)
-        order = np.argsort(a.places[:, tap], kind="stable")
-        ordered = a.places[order, tap]
-        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-        if (np.diff(a.places[:, tap]) < 0).any():
-            part = part.take(order, axis)
-        out[(*lead, ordered[starts])] += np.add.reduceat(part, starts, axis)
-    return out
+    if len(a.places) * a.size > _DENSE:
+        return _times_sparse(g, a)
+    return _times_matrix(g, a.axis, _matrix(a, g.dtype))
 
 
 def _prefers_matrix(a: AxisMap) -> bool:
     """Whether a product with a dense matrix is cheaper than a pass for every tap."""
-    return a.weights is not None and a.places.shape[1] > 4 and a.size <= 512
+    return a.places.shape[1] > 4 and len(a.places) * a.size <= _DENSE
 
 
 def _matrix(a: AxisMap, dtype: Any) -> Array:
     """The map as a matrix (outputs, size)."""
     count = len(a.places)
     matrix = np.zeros((count, a.size), dtype)
+    rows = np.arange(count)
     for tap in range(a.places.shape[1]):
         # In one tap no output occurs twice, so that nothing is lost.
-        matrix[np.arange(count), a.places[:, tap]] += a.weights[:, tap].astype(dtype)
+        matrix[rows, a.places[:, tap]] += (
+            1 if a.weights is None else a.weights[:, tap].astype(dtype)
+        )
     return matrix
 
 
 def _times_matrix(x: Array, axis: int, matrix: Array) -> Array:
+    """`x` with `axis` contracted with the first of the matrix' axes."""
     if axis == -1:
-        return np.matmul(x, matrix)
-    return np.matmul(x.swapaxes(axis, -1), matrix).swapaxes(axis, -1)
+        return matmul(x, matrix)
+    lead, trail = x.shape[:axis], x.shape[axis + 1 :]
+    rows = x.reshape(*lead, x.shape[axis], math.prod(trail))
+    return matmul(matrix.T, rows).reshape(*lead, matrix.shape[1], *trail)
+
+
+def _times_sparse(g: Array, a: AxisMap) -> Array:
+    from scipy import sparse
+
+    count, taps = a.places.shape
+    ones = np.ones(1) if a.weights is None else a.weights.ravel()
+    weights = np.broadcast_to(ones, count * taps).astype(g.dtype)
+    columns = np.repeat(np.arange(count), taps)
+    adjoint = sparse.csr_matrix((weights, (a.places.ravel(), columns)), (a.size, count))
+    first = np.moveaxis(g, a.axis, 0)
+    sums = adjoint @ np.ascontiguousarray(first).reshape(count, -1)
+    return np.ascontiguousarray(np.moveaxis(sums.reshape(a.size, *first.shape[1:]), 0, a.axis))
 
 
 # ---------------------------------------------------------------- maps

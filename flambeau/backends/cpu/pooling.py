@@ -22,12 +22,16 @@ def lowest(dtype: Any) -> Any:
 
 def max_pool(x: Array, axes: tuple[Axis, ...]) -> Array:
     """The largest value of each window; NaN where a window has one."""
-    lead, counts = x.shape[: x.ndim - len(axes)], tuple(a.count for a in axes)
-    best = np.full((*lead, *counts), lowest(x.dtype), x.dtype)
-    for tap in taps(axes):
-        part = best[tap.outputs]
-        np.maximum(part, x[tap.inputs], out=part)
-    return best
+    for place, a in enumerate(axes):  # one axis after the other, the rows' own last
+        axis = x.ndim - len(axes) + place
+        lead = (slice(None),) * axis
+        best = np.full((*x.shape[:axis], a.count, *x.shape[axis + 1 :]), lowest(x.dtype), x.dtype)
+        for tap in range(a.kernel):
+            outputs, inputs = a.reach(tap)
+            part = best[(*lead, outputs)]
+            np.maximum(part, x[(*lead, inputs)], out=part)
+        x = best
+    return x
 
 
 def max_pool_indices(x: Array, axes: tuple[Axis, ...]) -> tuple[Array, Array]:
@@ -48,6 +52,26 @@ def max_pool_indices(x: Array, axes: tuple[Axis, ...]) -> tuple[Array, Array]:
         np.copyto(part, seen, where=better)
         np.copyto(indices[tap.outputs], _flat_positions(here, axes), where=better)
     return best, indices
+
+
+def max_pool_back(g: Array, x: Array, best: Array, axes: tuple[Axis, ...]) -> Array:
+    """The gradient of `max_pool`, whose result was `best`: it goes to the first that won."""
+    if x.dtype.kind in "fV" and bool(np.isnan(np.max(best, initial=0))):
+        return place(g, max_pool_indices(x, axes)[1], x.shape[x.ndim - len(axes) :])
+    out = np.zeros(x.shape, g.dtype)
+    waiting = np.ones(best.shape, np.bool_)
+    apart = all(a.kernel * a.dilation <= a.stride for a in axes)
+    for tap in taps(axes):
+        left = waiting[tap.outputs]
+        won = np.equal(x[tap.inputs], best[tap.outputs])
+        won &= left
+        left ^= won
+        if apart:
+            np.multiply(g[tap.outputs], won, out=out[tap.inputs])
+        else:
+            part = out[tap.inputs]
+            part += g[tap.outputs] * won
+    return out
 
 
 def _first_inside(a: Axis) -> Array:

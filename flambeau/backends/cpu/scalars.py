@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..meta import MetaArray, elementwise
 from .polynomials import FAMILIES, polynomial
 
 _UFUNCS = """abs arccos arccosh arcsin arcsinh arctan arctanh ceil conj cos cosh exp exp2 expm1
@@ -74,6 +75,18 @@ SPECIAL = (*_SCIPY, "polygamma_of", "airy_ai", "lgamma")
 """Primitives whose NumPy function lives in SciPy."""
 
 
+def _one_element_of_meta(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `f`, which does more than call ufuncs, take meta arrays."""
+
+    @functools.wraps(f)
+    def run(*args: Any) -> Any:
+        if any(isinstance(a, MetaArray) for a in args):
+            return elementwise(f, args)
+        return f(*args)
+
+    return run
+
+
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)), which overflows to the right limit on both sides."""
     with np.errstate(over="ignore"):
@@ -92,6 +105,7 @@ def frac(x: Any) -> Any:
     return x - np.trunc(x)
 
 
+@_one_element_of_meta
 def sign(x: Any) -> Any:
     """-1, 0 or 1; a truth value is its own sign, and NaN has none (0)."""
     if x.dtype.kind == "b":
@@ -110,6 +124,7 @@ def sgn(x: Any) -> Any:
     return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
 
 
+@_one_element_of_meta
 def polygamma_of(x: Any, n: Any) -> Any:
     """The derivative of order n of digamma."""
     from scipy import special
@@ -117,6 +132,7 @@ def polygamma_of(x: Any, n: Any) -> Any:
     return special.polygamma(np.asarray(n).astype(np.int64), x).astype(x.dtype)
 
 
+@_one_element_of_meta
 def airy_ai(x: Any) -> Any:
     """The Airy function Ai."""
     from scipy import special
@@ -200,18 +216,21 @@ _SHORT_POWERS: dict[complex, Callable[[Any], Any]] = {
 }
 
 
+@_one_element_of_meta
 def remainder(x: Any, y: Any) -> Any:
     """Python's modulus: the sign is the divisor's."""
     _check_divisor(x, y)
     return np.remainder(x, y)
 
 
+@_one_element_of_meta
 def fmod(x: Any, y: Any) -> Any:
     """C's modulus: the sign is the dividend's."""
     _check_divisor(x, y)
     return np.fmod(x, y)
 
 
+@_one_element_of_meta
 def floor_divide(x: Any, y: Any) -> Any:
     """The quotient rounded down; an integer division by zero is an error."""
     _check_divisor(x, y)
@@ -221,6 +240,7 @@ def floor_divide(x: Any, y: Any) -> Any:
     return np.where(np.equal(y, 0), np.true_divide(x, y), np.floor_divide(x, y))
 
 
+@_one_element_of_meta
 def trunc_divide(x: Any, y: Any) -> Any:
     """The quotient rounded towards zero; an integer division by zero is an error."""
     _check_divisor(x, y)
@@ -240,6 +260,7 @@ def logaddexp(x: Any, y: Any) -> Any:
     return np.where(np.isinf(larger.real) & (larger == smaller), larger, sums)
 
 
+@_one_element_of_meta
 def heaviside(x: Any, values: Any) -> Any:
     """0 below zero, values at zero, 1 above."""
     step = (x > 0).astype(np.result_type(x, values))

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+# Numbers from which a sparse product pays for SciPy's set-up.
+_MANY = 1 << 15
+
 
 def add_at(total: Any, places: Any, values: Any) -> None:
     """``total[places[i]] += values[i]`` for every i; `total` is flat and changed in place."""
@@ -41,5 +44,18 @@ def add_rows(total: Any, places: Any, rows: Any) -> None:
         total[places] += rows.astype(total.dtype, copy=False)
         return
     wide = np.float32 if total.dtype.itemsize < 4 and total.dtype.kind in "fV" else rows.dtype
-    sums = np.add.reduceat(rows[order].astype(wide, copy=False), starts, axis=0)
+    rows = rows.astype(wide, copy=False)
+    if rows.size >= _MANY and rows.dtype in (np.float32, np.float64):
+        sums = _sum_runs(rows, order, starts)
+    else:
+        sums = np.add.reduceat(rows[order], starts, axis=0)
     total[ranked[starts]] += sums.astype(total.dtype, copy=False)
+
+
+def _sum_runs(rows: Any, order: Any, starts: Any) -> Any:
+    """The sums of the runs of ``rows[order]`` that begin at `starts`, as a sparse product."""
+    from scipy import sparse
+
+    bounds = np.append(starts, len(order))
+    runs = sparse.csr_array((np.ones(len(order), rows.dtype), order, bounds))
+    return (runs @ rows.reshape(len(rows), -1)).reshape(len(starts), *rows.shape[1:])

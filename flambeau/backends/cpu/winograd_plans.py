@@ -136,7 +136,7 @@ def _plan_filter(
     return transform
 
 
-# The gradient of the weight ------------------------------------------------------------------------
+# The gradient of the weight -----------------------------------------------------------------------
 
 
 def suits_weight(c: Convolution, dtype: str) -> bool:

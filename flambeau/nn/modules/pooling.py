@@ -353,13 +353,16 @@ class _FractionalMaxPool(Module):
 
     def forward(self, input: Tensor) -> Any:
         pool = (F.fractional_max_pool2d, F.fractional_max_pool3d)[self._dims - 2]
+        samples = self._random_samples
+        if samples is not None and input.dim() == self._dims + 1:
+            samples = samples[:1]  # a single sample uses the first row
         return pool(
             input,
             self.kernel_size,
             self.output_size,
             self.output_ratio,
             self.return_indices,
-            _random_samples=self._random_samples,
+            _random_samples=samples,
         )
 
 
