@@ -9,6 +9,10 @@ class OutOfMemoryError(RuntimeError):
     """An allocation was refused by the system or by a memory limit."""
 
 
+class LinAlgError(RuntimeError):
+    """A matrix is singular, not positive-definite, or an iteration did not converge."""
+
+
 class VersionError(RuntimeError):
     """A tensor needed for backward was changed in place after it was saved."""
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import flambeau
-from tests.oracle import FAILING, Scripts
-from tests.oracle import agree
+from tests.oracle import FAILING, Scripts, agree
 
 scripts = Scripts()
 

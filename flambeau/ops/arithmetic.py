@@ -161,7 +161,7 @@ def _exponent_gradient(m: Any, g: Any, x: Any, y: Any, out: Any) -> Any:
     return g * m.where(flat, 0, m.conj(out * m.log(m.where(flat, 1, x))))
 
 
-pow = pointwise(  # noqa: A001
+pow = pointwise(
     "pow(input, exponent)",
     lambda m, x, y: m.pow(x, y),
     grad={
@@ -341,7 +341,7 @@ clamp_both = pointwise(
 
 
 @composite(out=True, inplace=True, aliases=("clip",))
-def clamp(m: Any, input: Array, min: Any = None, max: Any = None) -> Array:  # noqa: A002
+def clamp(m: Any, input: Array, min: Any = None, max: Any = None) -> Array:
     """input, but at least `min` and at most `max` (numbers or tensors; None: no bound)."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")

@@ -10,13 +10,13 @@ from .promotion import floated, is_half, title
 from .record import Array, structured, view
 
 
-@view(grad={"input": lambda m, g: g})
+@view(retypes=True, grad={"input": lambda m, g: g})
 def real(input: Array) -> Array:
     """The real part, as a view; a real tensor is its own real part."""
     return input.real
 
 
-@view(grad={"input": lambda m, g: g * 1j})
+@view(retypes=True, grad={"input": lambda m, g: g * 1j})
 def imag(input: Array) -> Array:
     """The imaginary part of a complex tensor, as a view."""
     if input.dtype.kind != "c":
@@ -55,7 +55,7 @@ def angle(input: Array) -> Array:
     return np.where(np.isnan(x), x, out)
 
 
-@view(grad={"input": lambda m, g: m.view_as_complex(m.contiguous_copy(g))})
+@view(retypes=True, grad={"input": lambda m, g: m.view_as_complex(m.contiguous_copy(g))})
 def view_as_real(input: Array) -> Array:
     """A complex tensor as a real one with a last dimension of size 2, as a view."""
     if input.dtype.kind != "c":
@@ -64,7 +64,7 @@ def view_as_real(input: Array) -> Array:
     return input[..., None].view(part)
 
 
-@view(grad={"input": lambda m, g: m.view_as_real(g)})
+@view(retypes=True, grad={"input": lambda m, g: m.view_as_real(g)})
 def view_as_complex(input: Array) -> Array:
     """A real tensor whose last dimension has size 2 as a complex one, as a view."""
     if input.dtype.kind != "f" or is_half(input):
@@ -108,7 +108,7 @@ def _check_parts(name: str, a: Array, b: Array) -> None:
     out=True,
     grad={"real": lambda m, g: m.real(g), "imag": lambda m, g: m.imag(g)},
 )
-def complex(real: Array, imag: Array) -> Array:  # noqa: A001
+def complex(real: Array, imag: Array) -> Array:
     """The complex tensor real + i imag; both float32 or both float64."""
     _check_parts("complex", real, imag)
     a, b = np.broadcast_arrays(real, imag)
@@ -129,7 +129,7 @@ def _turn(m: Any, angle: Any) -> Any:
         "angle": lambda m, g, out: m.imag(g * m.conj(out)),
     },
 )
-def polar(abs: Array, angle: Array) -> Array:  # noqa: A002
+def polar(abs: Array, angle: Array) -> Array:
     """The complex tensor abs * exp(i angle)."""
     _check_parts("polar", abs, angle)
     return complex.forward(abs * np.cos(angle), abs * np.sin(angle))

@@ -24,7 +24,7 @@ def _copy_of(name: str) -> Op:
             forward,
             f"`{name}`, copied into memory of its own.",
             method=False,
-            where=source.where,
+            where=f"{__file__}:{forward.__code__.co_firstlineno}",
         )
     )
 

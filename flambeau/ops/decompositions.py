@@ -7,10 +7,13 @@ All act on the matrices in the last two dimensions.
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
 
+from ..errors import LinAlgError
 from .promotion import title
 from .record import Array, composite, structured
 
@@ -34,8 +37,6 @@ def check_matrix(name: str, a: Array, square: bool = False) -> None:
 
 def linalg_error(name: str, error: Exception) -> Exception:
     """PyTorch's exception (a RuntimeError) for what LAPACK could not do."""
-    from ..errors import LinAlgError
-
     return LinAlgError(f"linalg.{name}: {error}")
 
 
@@ -44,25 +45,20 @@ def adjoint(m: Any, x: Any) -> Any:
     return m.conj(m.transpose(x, -2, -1))
 
 
-def _half_diagonal(m: Any, x: Any) -> Any:
-    """The lower triangle with its diagonal halved."""
-    lower = m.tril(x)
-    return lower - m.diag_embed(m.diagonal(x, 0, -2, -1)) * 0.5
-
-
 # ---------------------------------------------------------------- Cholesky
 def _cholesky_gradient(m: Any, g: Any, out: Any, upper: bool) -> Any:
     lower, g = (adjoint(m, out), adjoint(m, g)) if upper else (out, g)
-    middle = _half_diagonal(m, m.matmul(adjoint(m, lower), g))
+    part = m.tril(m.matmul(adjoint(m, lower), g))
+    middle = (part + adjoint(m, m.tril(part, -1))) * 0.5
     right = m.linalg_solve_triangular(lower, middle, upper=False, left=False)
-    both = m.linalg_solve_triangular(adjoint(m, lower), right, upper=True)
-    return (both + adjoint(m, both)) * 0.5
+    return m.linalg_solve_triangular(adjoint(m, lower), right, upper=True)
 
 
 @structured(
     out=True,
     aliases=("cholesky",),
     node="LinalgCholeskyExBackward0",
+    meta=lambda input, upper: input + 0,
     grad={"input": lambda m, g, out, upper: _cholesky_gradient(m, g, out, upper)},
 )
 def linalg_cholesky(input: Array, upper: bool = False) -> Array:
@@ -125,7 +121,7 @@ def _qr_gradient(m: Any, g: Any, q: Any, r: Any, mode: str) -> Any:
         "A": lambda m, g, out0, out1, mode: _qr_gradient(m, g, out0, out1, mode),
     },
 )
-def linalg_qr(A: Array, mode: str = "reduced") -> tuple[Array, Array]:  # noqa: N803
+def linalg_qr(A: Array, mode: str = "reduced") -> tuple[Array, Array]:
     """Q with orthonormal columns and upper triangular R with Q R = A."""
     check_matrix("linalg.qr", A)
     if mode not in ("reduced", "complete", "r"):
@@ -164,6 +160,9 @@ def _svd_gradient(m: Any, g: Any, u: Any, s: Any, vh: Any, full: bool, shape: An
         g = [m.narrow(g[0], -1, 0, k), g[1], m.narrow(g[2], -2, 0, k)]
     gu, gs, gvh = g
     v, gv = adjoint(m, vh), adjoint(m, gvh)
+    if not bool(m.any(m.ne(gu, 0))) and not bool(m.any(m.ne(gvh, 0))):
+        # Singular values alone have a derivative even where some of them are equal.
+        return m.matmul(u * m.unsqueeze(gs, -2), vh)
     inner_u, inner_v = m.matmul(adjoint(m, u), gu), m.matmul(vh, gv)
     gaps = _gaps(m, m.square(s))
     row, column = m.unsqueeze(s, -2), m.unsqueeze(s, -1)
@@ -197,7 +196,7 @@ def _svd_gradient(m: Any, g: Any, u: Any, s: Any, vh: Any, full: bool, shape: An
         )
     },
 )
-def linalg_svd(A: Array, full_matrices: bool = True) -> tuple[Array, Array, Array]:  # noqa: N803
+def linalg_svd(A: Array, full_matrices: bool = True) -> tuple[Array, Array, Array]:
     """U, S, Vh with U diag(S) Vh = A, S real and falling."""
     check_matrix("linalg.svd", A)
     try:
@@ -208,7 +207,7 @@ def linalg_svd(A: Array, full_matrices: bool = True) -> tuple[Array, Array, Arra
 
 
 @composite(method=False)
-def linalg_svdvals(m: Any, A: Array) -> Array:  # noqa: N803
+def linalg_svdvals(m: Any, A: Array) -> Array:
     """The singular values, falling."""
     return m.linalg_svd(A, False)[1]
 
@@ -229,7 +228,8 @@ def svd(m: Any, input: Array, some: bool = True, compute_uv: bool = True) -> Any
 # ---------------------------------------------------------------- eigenvalues
 def _eigh_gradient(m: Any, g: Any, w: Any, v: Any) -> Any:
     vh = adjoint(m, v)
-    inner = m.matmul(vh, g[1]) / _gaps(m, w)
+    # Eigenvectors turn: of their gradient only the skew part can be followed.
+    inner = _skew(m, m.matmul(vh, g[1])) * 0.5 / _gaps(m, w)
     zero = m.diag_embed(m.diagonal(inner, 0, -2, -1))
     middle = inner - zero + m.diag_embed(g[0])
     return m.matmul(m.matmul(v, middle), vh)
@@ -243,7 +243,7 @@ def _eigh_gradient(m: Any, g: Any, w: Any, v: Any) -> Any:
     node="LinalgEighBackward0",
     grad={"A": lambda m, g, out0, out1: _eigh_gradient(m, g, out0, out1)},
 )
-def linalg_eigh(A: Array, UPLO: str = "L") -> tuple[Array, Array]:  # noqa: N803
+def linalg_eigh(A: Array, UPLO: str = "L") -> tuple[Array, Array]:
     """Eigenvalues (real, rising) and eigenvectors of Hermitian matrices, read from one triangle."""
     check_matrix("linalg.eigh", A, square=True)
     if UPLO.upper() not in ("L", "U"):
@@ -256,7 +256,7 @@ def linalg_eigh(A: Array, UPLO: str = "L") -> tuple[Array, Array]:  # noqa: N803
 
 
 @composite(method=False)
-def linalg_eigvalsh(m: Any, A: Array, UPLO: str = "L") -> Array:  # noqa: N803
+def linalg_eigvalsh(m: Any, A: Array, UPLO: str = "L") -> Array:
     """The eigenvalues of Hermitian matrices, rising."""
     return m.linalg_eigh(A, UPLO)[0]
 
@@ -278,7 +278,7 @@ def _eig_gradient(m: Any, g: Any, w: Any, v: Any) -> Any:
     node="LinalgEigBackward0",
     grad={"A": lambda m, g, out0, out1: _eig_gradient(m, g, out0, out1)},
 )
-def linalg_eig(A: Array) -> tuple[Array, Array]:  # noqa: N803
+def linalg_eig(A: Array) -> tuple[Array, Array]:
     """Eigenvalues and eigenvectors of square matrices; complex."""
     check_matrix("linalg.eig", A, square=True)
     kind = np.result_type(A.dtype, np.complex64)
@@ -289,7 +289,7 @@ def linalg_eig(A: Array) -> tuple[Array, Array]:  # noqa: N803
 
 
 @composite(method=False)
-def linalg_eigvals(m: Any, A: Array) -> Array:  # noqa: N803
+def linalg_eigvals(m: Any, A: Array) -> Array:
     """The eigenvalues of square matrices; complex."""
     return m.linalg_eig(A)[0]
 
@@ -337,8 +337,6 @@ def factor(a: Array) -> tuple[Array, Array]:
     k = min(a.shape[-2:])
     if not a.size:
         return a.copy(), np.zeros((*a.shape[:-2], k), np.int32)
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a singular matrix has a factorization all the same
 
@@ -353,7 +351,7 @@ def factor(a: Array) -> tuple[Array, Array]:
 def permutation(pivots: Array, n: int, kind: Any) -> Array:
     """The permutation matrices P with A = P L U that LAPACK's pivots stand for."""
     lead = pivots.shape[:-1]
-    rows = pivots.reshape(-1, pivots.shape[-1])
+    rows = pivots.reshape(math.prod(lead), pivots.shape[-1])
     out = np.zeros((len(rows), n, n), kind)
     for matrix, swaps in zip(out, rows, strict=True):
         order = np.arange(n)
@@ -367,11 +365,12 @@ def permutation(pivots: Array, n: int, kind: Any) -> Array:
     outputs=3,
     fields=("P", "L", "U"),
     result="linalg_lu",
+    fixed=(0,),
     method=False,
     node="LinalgLuBackward0",
     grad={"A": lambda m, g, out0, out1, out2: _lu_gradient(m, g, out0, out1, out2)},
 )
-def linalg_lu(A: Array, *, pivot: bool = True) -> tuple[Array, Array, Array]:  # noqa: N803
+def linalg_lu(A: Array, *, pivot: bool = True) -> tuple[Array, Array, Array]:
     """P, L, U with A = P L U: a permutation, unit lower and upper triangular."""
     check_matrix("linalg.lu", A)
     if not pivot:

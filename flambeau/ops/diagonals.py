@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,8 @@ def diagonal(input: Array, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Arr
         )
     n, k = input.shape[a], input.shape[b]
     if not -n < offset < k:
-        return np.moveaxis(input, (a, b), (-2, -1))[..., 0:0, 0]
+        moved = np.moveaxis(input, (a, b), (-2, -1))[..., :0, :0]
+        return moved.reshape(*moved.shape[:-2], 0)
     out = np.diagonal(input, offset, a, b)
     if input.flags.writeable:
         out.flags.writeable = True
@@ -187,6 +187,12 @@ def diagonal_scatter(
     return out
 
 
+@structured(method=False, excuse="integers")
+def places_of(input: Array) -> Array:
+    """The number of each element of `input`, int64, in its shape."""
+    return np.arange(input.size).reshape(input.shape)
+
+
 @composite()
 def as_strided_scatter(
     m: Any, input: Array, src: Array, size: Any, stride: Any, storage_offset: int | None = None
@@ -197,8 +203,6 @@ def as_strided_scatter(
             f"expected src to have a size equal to the slice of self. src size = "
             f"{list(src.shape)}, slice size = {list(size)}"
         )
-    places = m.as_strided(
-        m.from_numpy(np.arange(math.prod(input.shape))), size, stride, storage_offset or 0
-    )
+    places = m.as_strided(m.places_of(m.constant(input)), size, stride, storage_offset or 0)
     put = m.put(m.reshape(input, (-1,)), m.reshape(places, (-1,)), m.reshape(src, (-1,)))
     return m.reshape(put, tuple(input.shape))

@@ -167,7 +167,7 @@ def _dispatch(m: Any, name: str, input: Any, dim: Any, keepdim: bool, other: Any
 
 
 @composite(out=True)
-def max(  # noqa: A001
+def max(
     m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: Any = None
 ) -> Any:
     """The largest element; along `dim`: (values, indices); with a tensor: the larger of each pair."""
@@ -175,7 +175,7 @@ def max(  # noqa: A001
 
 
 @composite(out=True)
-def min(  # noqa: A001
+def min(
     m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: Any = None
 ) -> Any:
     """The smallest element; along `dim`: (values, indices); with a tensor: the smaller of each pair."""

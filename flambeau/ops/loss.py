@@ -58,8 +58,7 @@ def mse_loss(input: Array, target: Array, reduction: Any = "mean") -> Array:
     flat = np.asarray(difference).reshape(-1)
     total = np.asarray(np.square(flat).sum())
     if word == "mean":
-        with np.errstate(invalid="ignore"):
-            total = np.asarray(total / total.dtype.type(flat.size))
+        total = np.asarray(total / total.dtype.type(flat.size))
     return total.astype(kind, copy=False)
 
 
@@ -168,11 +167,14 @@ def _as_samples(name: str, input: Any, target: Any, weight: Any) -> tuple[int, i
 def _prepared(
     name: str, input: Any, target: Any, weight: Any, ignore_index: int
 ) -> tuple[Any, ...]:
-    """Scores (N, C, B), targets (N, B), weight."""
+    """Scores (N, C, B), targets (N, B), weight; without B where it is 1."""
     n, classes, rest = _as_samples(name, input, target, weight)
-    scores = widened(input).reshape(n, classes, rest)
-    wide = None if weight is None else widened(weight)
-    chosen = target.reshape(n, rest).astype(np.int64, copy=False)
+    scores, wide = widened(input), None if weight is None else widened(weight)
+    if rest == 1:
+        scores, chosen = scores.reshape(n, classes), target.reshape(n)
+    else:
+        scores, chosen = scores.reshape(n, classes, rest), target.reshape(n, rest)
+    chosen = chosen.astype(np.int64, copy=False)
     return scores, kernels.prepare(chosen, wide, ignore_index, classes, scores.dtype), wide
 
 
@@ -184,16 +186,15 @@ def _reduce(loss: Any, factors: Any, word: str, shape: Any, kind: Any) -> tuple[
     if word == "sum":
         return total.astype(kind, copy=False), None
     divisor = loss.dtype.type(loss.size) if factors is None else factors.sum()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(total / divisor).astype(kind, copy=False), np.asarray(divisor)
+    return np.asarray(total / divisor).astype(kind, copy=False), np.asarray(divisor)
 
 
-def _shares(g: Any, divisor: Any, shape: tuple[int, int]) -> Any:
+def _shares(g: Any, divisor: Any, shape: tuple[int, ...]) -> Any:
     """The gradient of each unreduced loss."""
     wide = widened(g)
     if divisor is not None:
         wide = wide / widened(divisor)
-    return wide.reshape(shape) if g.ndim else np.broadcast_to(wide, shape)
+    return wide.reshape(shape) if g.ndim else np.full(shape, wide)
 
 
 @structured(
@@ -426,3 +427,34 @@ def _cross_entropy_of_probabilities(
     total = -m.sum(terms)
     # The mean is over the samples, not over the samples' classes.
     return total / max(math.prod(input.shape) // classes, 1) if word == "mean" else total
+
+
+@composite(method=False)
+def linear_cross_entropy(
+    m: Any,
+    input: Array,
+    linear_weight: Array,
+    target: Array,
+    *,
+    linear_bias: Array | None = None,
+    weight: Array | None = None,
+    reduction: Any = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Array:
+    """`cross_entropy_loss` of ``input @ linear_weight.T + linear_bias``: (N, K), (C, ..., K).
+
+    ``options`` say how to save memory; the result is the same, and they are not acted upon.
+    """
+    sizes = tuple(linear_weight.shape[:-1])
+    if len(sizes) > 1 and input.ndim != 2:
+        raise RuntimeError(
+            "linear_cross_entropy: a weight of more than 2 dimensions needs input (N, K), got "
+            f"{list(input.shape)} and {list(linear_weight.shape)}"
+        )
+    flat = m.reshape(linear_weight, (math.prod(sizes), linear_weight.shape[-1]))
+    bias = None if linear_bias is None else m.reshape(linear_bias, (math.prod(sizes),))
+    scores = m.reshape(m.linear(input, flat, bias), (*input.shape[:-1], *sizes))
+    ignored = -100 if ignore_index is None else ignore_index
+    return m.cross_entropy_loss(scores, target, weight, reduction, ignored, label_smoothing)

@@ -103,14 +103,15 @@ def batch_norm(
         )
     x = widened(input).reshape(*input.shape[:2], math.prod(input.shape[2:]))
     if training:
-        mean, var = kernels.statistics(x)
+        mean, var, centred = kernels.centre(x)
         _move(running_mean, mean, momentum)
         count = x.shape[0] * x.shape[2]
         _move(running_var, var * (count / (count - 1)) if count > 1 else var, momentum)
     else:
-        mean, var = (v.astype(x.dtype, copy=False) for v in (running_mean, running_var))
+        mean, var = (v.astype(x.dtype) for v in (running_mean, running_var))
+        centred = x - mean[:, None]
     rstd = kernels.reciprocal_deviation(var, eps)
-    out = kernels.normalize(x, mean, rstd, _wide(weight), _wide(bias))
+    out = kernels.scale_and_shift_(centred, rstd, _wide(weight), _wide(bias))
     return out.reshape(input.shape).astype(input.dtype, copy=False), mean, rstd
 
 
@@ -204,14 +205,9 @@ def layer_norm(
     """
     _check_inexact("LayerNormKernelImpl", input)
     rows, length = _split("layer_norm", input, normalized_shape, weight=weight, bias=bias)
-    x = widened(input).reshape(1, rows, length)
-    mean, var = kernels.statistics(x)
-    rstd = kernels.reciprocal_deviation(var, eps)
-    out = kernels.normalize(x, mean, rstd, None, None)[0]
-    if weight is not None:
-        out *= _wide(weight).reshape(-1)
-    if bias is not None:
-        out += _wide(bias).reshape(-1)
+    x = widened(input).reshape(rows, length)
+    scale, shift = (None if v is None else _wide(v).reshape(-1) for v in (weight, bias))
+    out, mean, rstd = kernels.normalize_rows(x, scale, shift, eps)
     return out.reshape(input.shape).astype(input.dtype, copy=False), mean, rstd
 
 
@@ -263,7 +259,7 @@ def rms_norm_rows(
     _check_inexact("rms_norm", input)
     rows, length = _split("rms_norm", input, normalized_shape, weight=weight)
     x = widened(input).reshape(rows, length)
-    squares = np.einsum("rn,rn->r", x, x) / x.dtype.type(max(length, 1))
+    squares = np.vecdot(x, x) / x.dtype.type(max(length, 1))
     rstd = kernels.reciprocal_deviation(squares, np.finfo(x.dtype).eps if eps is None else eps)
     out = x * rstd[:, None]
     if weight is not None:

@@ -70,9 +70,11 @@ class Op:
     result: str = ""
     varargs: str | None = None
     fields: tuple[str, ...] = ()
+    fixed: tuple[int, ...] = ()
     node: str = ""
     refuse: str = ""
     numbers: str = "right"
+    retypes: bool = False
     where: str = ""
 
     @cached_property
@@ -128,7 +130,7 @@ class Op:
         if not self.fields:
             return _plain_tuple
         title = self.result or self.name
-        made = namedtuple(title, self.fields)  # type: ignore[misc]  # noqa: PYI024
+        made = namedtuple(title, self.fields)  # type: ignore[misc]
         made.__module__ = "torch.return_types"
         return lambda *parts: made(*parts)
 

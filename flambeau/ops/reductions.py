@@ -47,7 +47,7 @@ def _check_inexact(name: str, input: Array, dtype: Any) -> None:
         "input": lambda m, g, input_shape, dim, keepdim: _spread(m, g, input_shape, dim, keepdim)
     },
 )
-def sum(  # noqa: A001
+def sum(
     input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Array:
     """The sum of all elements, or over the dimensions `dim`; integers are summed as int64."""
@@ -146,14 +146,14 @@ def _truth(input: Array, result: Any) -> Array:
 
 
 @reduction(out=True, excuse="a truth value")
-def any(input: Array, dim: Any = None, keepdim: bool = False) -> Array:  # noqa: A001
+def any(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
     """Whether one element is not zero, over all or over the dimensions `dim`."""
     axes = wrap_dims(dim, input.ndim)
     return _truth(input, np.logical_or.reduce(_truths(input), axes, keepdims=keepdim))
 
 
 @reduction(out=True, excuse="a truth value")
-def all(input: Array, dim: Any = None, keepdim: bool = False) -> Array:  # noqa: A001
+def all(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
     """Whether no element is zero, over all or over the dimensions `dim`."""
     axes = wrap_dims(dim, input.ndim)
     return _truth(input, np.logical_and.reduce(_truths(input), axes, keepdims=keepdim))

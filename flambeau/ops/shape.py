@@ -53,11 +53,17 @@ def reshape(input: Array, shape: Any) -> Array:
 )
 def view_as_size(input: Array, size: Any) -> Array:
     """`input` seen in another shape without copying; RuntimeError if its strides forbid that."""
-    shape = infer_size(size, input.size)
     if input.flags.c_contiguous:
-        return input.reshape(shape)
+        try:
+            for n in size:
+                if n < -1:  # NumPy would infer it
+                    raise ValueError
+            return input.reshape(size)
+        except (ValueError, TypeError):
+            pass
+    shape = infer_size(size, input.size)
     try:
-        return np.reshape(input, shape, copy=False)
+        return input.reshape(shape, copy=False)
     except ValueError:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one "
@@ -66,7 +72,7 @@ def view_as_size(input: Array, size: Any) -> Array:
         ) from None
 
 
-@view(method=False, excuse="the bits are read as another type")
+@view(method=False, retypes=True, excuse="the bits are read as another type")
 def view_as_dtype(input: Array, dtype: Any) -> Array:
     """The same memory read as another dtype; the last dimension grows or shrinks to fit."""
     kind = dtype.numpy_dtype
@@ -150,8 +156,11 @@ def unsqueeze(input: Array, dim: int) -> Array:
 )
 def transpose(input: Array, dim0: int, dim1: int) -> Array:
     """`input` with two dimensions exchanged, as a view."""
-    a, b = wrap_dim(dim0, input.ndim), wrap_dim(dim1, input.ndim)
-    return input.swapaxes(a, b) if input.ndim else input.view()
+    try:
+        return input.swapaxes(dim0, dim1)
+    except (ValueError, TypeError):
+        a, b = wrap_dim(dim0, input.ndim), wrap_dim(dim1, input.ndim)
+        return input.swapaxes(a, b) if input.ndim else input.view()
 
 
 @view(grad={"input": lambda m, g: m.t(g)})

@@ -139,9 +139,7 @@ def _check_attention(query: Any, key: Any, value: Any) -> None:
 
 def _score_mask(m: Any, scores: Any, attn_mask: Any, is_causal: bool) -> Any:
     if is_causal:
-        rows, columns = scores.shape[-2:]
-        # The diagonal starts at the first row and column, whatever the sizes.
-        return m.where(m.triangle(rows, columns), scores, -math.inf)
+        return m.causal_scores(scores)
     if attn_mask is None:
         return scores
     if str(m.dtype(attn_mask)).endswith("bool"):
@@ -149,10 +147,10 @@ def _score_mask(m: Any, scores: Any, attn_mask: Any, is_causal: bool) -> Any:
     return scores + attn_mask
 
 
-@structured(method=False, excuse="it has no tensor arguments")
-def triangle(rows: int, columns: int) -> Array:
-    """The bool matrix that is true on and below the diagonal."""
-    return np.tri(rows, columns, dtype=np.bool_)
+@structured(method=False, grad={"input": lambda m, g: m.tril(g)})
+def causal_scores(input: Array) -> Array:
+    """-inf above the diagonal, which starts at the first row and column whatever the sizes."""
+    return np.where(np.tri(*input.shape[-2:], dtype=np.bool_), input, input.dtype.type(-np.inf))
 
 
 @composite(method=False)

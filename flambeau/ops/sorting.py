@@ -84,7 +84,7 @@ def msort(m: Any, input: Array) -> Array:
     },
 )
 def topk(
-    input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True  # noqa: A002
+    input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Array, Array]:
     """The `k` largest (or smallest) elements along `dim`, in order, and their indices."""
     d = wrap_dim(dim, input.ndim)
@@ -165,7 +165,7 @@ def _chosen(parts: Any, return_inverse: bool, return_counts: bool) -> Any:
 def unique(
     m: Any,
     input: Array,
-    sorted: bool = True,  # noqa: A002
+    sorted: bool = True,
     return_inverse: bool = False,
     return_counts: bool = False,
     dim: int | None = None,

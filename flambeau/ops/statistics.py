@@ -147,7 +147,7 @@ def std_mean(
 
 # ---------------------------------------------------------------- norms
 def _norm_gradient(
-    m: Any, g: Any, x: Any, out: Any, ord: float, dim: Any, keepdim: bool  # noqa: A002
+    m: Any, g: Any, x: Any, out: Any, ord: float, dim: Any, keepdim: bool
 ) -> Any:
     g, out = (restore_dims(m, v, x.shape, dim, keepdim) for v in (g, out))
     if ord == 0:
@@ -181,7 +181,7 @@ def _norm_gradient(
 )
 def linalg_vector_norm(
     x: Array,
-    ord: float = 2,  # noqa: A002
+    ord: float = 2,
     dim: Any = None,
     keepdim: bool = False,
     *,
@@ -203,7 +203,7 @@ def linalg_vector_norm(
     return np.asarray(out).astype(kind, copy=False)
 
 
-def _check_norm_size(x: Array, ord: float, axes: tuple[int, ...]) -> None:  # noqa: A002
+def _check_norm_size(x: Array, ord: float, axes: tuple[int, ...]) -> None:
     if (ord < 0 or ord == math.inf) and any(x.shape[d] == 0 for d in axes):
         raise RuntimeError(
             f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the "
@@ -211,7 +211,7 @@ def _check_norm_size(x: Array, ord: float, axes: tuple[int, ...]) -> None:  # no
         )
 
 
-def _norm(size: Array, ord: float, axes: tuple[int, ...], keepdim: bool) -> Any:  # noqa: A002
+def _norm(size: Array, ord: float, axes: tuple[int, ...], keepdim: bool) -> Any:
     if ord == 0:
         return np.count_nonzero(size, axes, keepdims=keepdim)
     if math.isinf(ord):
@@ -378,7 +378,7 @@ def bincount(input: Array, weights: Array | None = None, minlength: int = 0) -> 
 
 
 @structured(out=True, excuse="counts")
-def histc(input: Array, bins: int = 100, min: float = 0, max: float = 0) -> Array:  # noqa: A002
+def histc(input: Array, bins: int = 100, min: float = 0, max: float = 0) -> Array:
     """How many elements fall into each of `bins` equal bins from `min` to `max`."""
     if bins <= 0:
         raise RuntimeError("torch.histc(): bins must be > 0")
@@ -411,7 +411,7 @@ def histogram_of(
 
 
 @structured(method=False, excuse="bin edges")
-def histogram_edges(input: Array, bins: int, range: Sequence[float] | None = None) -> Array:  # noqa: A002
+def histogram_edges(input: Array, bins: int, range: Sequence[float] | None = None) -> Array:
     """The edges of `bins` equal bins over `range`, or over all of `input`."""
     if bins <= 0:
         raise RuntimeError("torch.histogram(): bins must be > 0")
@@ -429,7 +429,7 @@ def histogram(
     input: Array,
     bins: Any,
     *,
-    range: Sequence[float] | None = None,  # noqa: A002
+    range: Sequence[float] | None = None,
     weight: Any = None,
     density: bool = False,
 ) -> Any:
@@ -499,7 +499,7 @@ def cov(
 
 def _larger(a: float, b: float) -> float:
     """The larger number (`max` is an op's name in many modules)."""
-    return a if a > b else b
+    return max(b, a)
 
 
 @composite()

@@ -61,7 +61,7 @@ positive = pointwise(
     refuse="b",
     doc="input itself.",
 )
-abs = pointwise(  # noqa: A001
+abs = pointwise(
     "abs(input)",
     lambda m, x: m.abs(x),
     grad={"input": lambda m, g, input: g * m.sgn(input)},
@@ -240,7 +240,7 @@ frac = pointwise(
     refuse="bic",
     doc="What is left of input after truncation; it has input's sign.",
 )
-round = pointwise(  # noqa: A001
+round = pointwise(
     "round(input, *, decimals=0)",
     lambda m, x, decimals: m.round_to(x, decimals),
     partials=(lambda m: 0,),

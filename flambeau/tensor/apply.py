@@ -294,7 +294,7 @@ def _record(
             outs[0]._gf = n
         return
     for i, o in enumerate(outs):
-        if o._t.inexact:
+        if o._t.inexact and i not in op.fixed:
             o._gf = OutputSlot(n, i)
 
 

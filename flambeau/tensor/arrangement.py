@@ -18,6 +18,8 @@ from .tensor import Tensor
 @method
 def view(self: Any, *shape: Any, size: Any = None, dtype: Any = None) -> Any:
     """The same memory in another shape (sizes one by one or as a sequence) or of another dtype."""
+    if size is None and dtype is None and shape and shape[0].__class__ is int:
+        return FAST["F"].view_as_size(self, shape)
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dtypes.dtype)):
         return FAST["F"].view_as_dtype(self, shape[0] if dtype is None else dtype)
     if size is not None:

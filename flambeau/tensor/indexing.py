@@ -211,7 +211,8 @@ def _normal(i: Any) -> Any:
         return _sequence(i)
     if hasattr(i, "__index__"):
         return i.__index__()
-    raise TypeError(
+    kind = TypeError if isinstance(i, (str, bytes)) else IndexError
+    raise kind(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
         f"indices (got {type(i).__name__})"
     )

@@ -28,6 +28,15 @@ def offset_of(d: Any) -> int:
     return (address(d) - address(root_of(d))) // d.dtype.itemsize
 
 
+def filled_strides(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """`strides` with PyTorch's number for dimensions of size one, where NumPy may have a 0."""
+    filled = list(strides)
+    for i in reversed(range(len(shape))):
+        if shape[i] == 1 and not filled[i]:
+            filled[i] = shape[i + 1] * filled[i + 1] if i + 1 < len(shape) else 1
+    return tuple(filled)
+
+
 class UntypedStorage:
     """The bytes of a tensor's memory, shared by all its views."""
 

@@ -41,14 +41,15 @@ def _short_view_lines(op: Op) -> str:
     """Wrapping a view that nothing is recorded for, written out."""
     first = op.tensors[0]
     args = "".join(f"{n}, " for n in op.signature.parameters if n != first)
+    same_type = f"d.dtype is a_{first}.dtype and " if op.retypes else ""
     return f"""\
-    if {first}._gf is None and d.__class__ is nd and d.dtype is a_{first}.dtype:
+    if {first}._gf is None and d.__class__ is nd:
         base = d.base
-        if base is not None and (base is a_{first} or base is a_{first}.base):
+        if {same_type}(base is a_{first} or (base is not None and base is a_{first}.base)):
             s = {first}._s
             if s is None:
                 s = {first}._s = Storage({first}._v)
-            out = new(FAST["Tensor"])
+            out = new(Tensor)
             out._d = d
             out._t = {first}._t
             out._s = s
@@ -123,6 +124,7 @@ def {op.name}({argument_text(op)}):
         "np_error": np.exceptions.AxisError,
         "FAST": FAST,
         "Storage": Storage,
+        "Tensor": core.Tensor,
         "new": core.new,
         "recording": is_grad_enabled,
         "__name__": "flambeau.tensor.generated",

@@ -140,6 +140,10 @@ class Tensor(TensorCore, metaclass=TensorMeta):
     def stride(self, dim: int | None = None) -> Any:
         """Steps between neighbours in each dimension (or in `dim`), in elements."""
         strides = tuple(s // self._t.itemsize for s in self._d.strides)
+        if 0 in strides:
+            from . import memory
+
+            strides = memory.filled_strides(self._d.shape, strides)
         return strides if dim is None else strides[indexing.wrap_dim(dim, self._d.ndim)]
 
     def storage_offset(self) -> int:
@@ -386,7 +390,9 @@ class Tensor(TensorCore, metaclass=TensorMeta):
         try:
             return self._d.item()
         except (ValueError, AttributeError):
-            return self._one("item()")
+            raise RuntimeError(
+                f"a Tensor with {self._d.size} elements cannot be converted to Scalar"
+            ) from None
 
     def tolist(self) -> Any:
         """The elements as (nested) Python lists."""
@@ -432,21 +438,24 @@ class Tensor(TensorCore, metaclass=TensorMeta):
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
         return builtins.bool(d.item())
 
-    def _one(self, what: str) -> Any:
+    def _as(self, kind: type) -> Any:
         if self._d.size != 1:
-            raise RuntimeError(
-                f"a Tensor with {self._d.size} elements cannot be converted to Scalar ({what})"
+            raise ValueError(
+                f"only one element tensors can be converted to Python scalars, not one of shape "
+                f"{list(self._d.shape)} to {kind.__name__}"
             )
-        return self._d.item()
+        if self._t.is_complex and kind is not builtins.complex:
+            raise RuntimeError(f"value of a {self._t} tensor cannot be converted to {kind.__name__}")
+        return kind(self._d.item())
 
     def __int__(self) -> builtins.int:
-        return builtins.int(self._one("int"))
+        return self._as(builtins.int)  # type: ignore[no-any-return]
 
     def __float__(self) -> builtins.float:
-        return builtins.float(self._one("float"))
+        return self._as(builtins.float)  # type: ignore[no-any-return]
 
     def __complex__(self) -> builtins.complex:
-        return builtins.complex(self._one("complex"))
+        return self._as(builtins.complex)  # type: ignore[no-any-return]
 
     def __index__(self) -> builtins.int:
         if self._t.inexact or self._d.size != 1:

@@ -319,6 +319,27 @@ def test_object_code_for_aarch64(dtype):
 
 
 @needs_jit
+def test_plans_follow_the_number_of_threads(thread_count):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((200, 200), "float32"), rng.standard_normal((200, 200), "float32")
+    chunks = []
+    original = module.kernel
+
+    def spy(name, dtype):
+        launch = original(name, dtype)
+        return lambda count, *arrays: (chunks.append(count), launch(count, *arrays))[1]
+
+    module._plans.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "kernel", spy)
+        matmul(a, b)
+        threads.set_num_threads(3 - thread_count)
+        matmul(a, b)
+    module._plans.clear()
+    assert chunks[0] != chunks[1]
+
+
+@needs_jit
 def test_calls_from_several_threads_at_once():
     """Scratch memory belongs to a call: results do not mix."""
     rng = np.random.default_rng(0)

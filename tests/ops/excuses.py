@@ -18,16 +18,22 @@ NO_META: Excuses = {
         unique_runs repeated_indices""",
         "the shape depends on the values",
     ),
-    **_all("triangle", "takes no tensor, so nothing tells it the device"),
     **_all("masked_select_back", "the values fit the mask only as they are"),
     **_all("where repeat_interleave", "the shape depends on the values in one of the forms"),
-    **_all("quantile", "the fractions are checked, which takes their values"),
+    **_all("quantile nanquantile", "the fractions are checked, which takes their values"),
     **_all("binary_cross_entropy", "the probabilities are checked, which takes their values"),
+    **_all("linalg_lstsq", "whether there are residuals depends on the rank, that is on values"),
     **_all("combinations", "its indices are made on the CPU"),
 }
 
 NOT_A_DERIVATIVE: Excuses = {
+    **_all(
+        """linalg_cholesky linalg_cholesky_ex linalg_eigh linalg_eigvalsh cholesky_solve
+        cholesky_inverse""",
+        "reads one triangle, while the gradient is that of the whole symmetric matrix",
+    ),
     **_all("mode", "a value counts because it equals others, so it cannot be moved alone"),
+    **_all("causal_scores", "differences of infinities say nothing"),
 }
 
 NOT_TORCH: Excuses = {
@@ -38,9 +44,12 @@ NOT_TORCH: Excuses = {
 }
 
 CONSTANTS: dict[tuple[str, str], str] = {
+    ("igamma", "input"): "PyTorch has no derivative for the order",
+    ("igammac", "input"): "PyTorch has no derivative for the order",
     ("batch_norm", "running_mean"): "a statistic, not an input",
     ("batch_norm", "running_var"): "a statistic, not an input",
     ("max_pool_windows_back", "input"): "only the places of its maxima are read",
+    ("max_pool_windows_back", "output"): "only the places of its maxima are read",
     ("fractional_windows", "samples"): "random numbers that place windows",
     ("fractional_max_pool2d", "_random_samples"): "random numbers that place windows",
     ("fractional_max_pool3d", "_random_samples"): "random numbers that place windows",
@@ -52,6 +61,6 @@ COUNTS_TIES: Excuses = {
 }
 
 NEEDS_A_LAYOUT: Excuses = {
-    **_all("as_strided as_strided_back", "the layout in memory is its subject"),
-    **_all("view_as view_as_size view_as_complex", "refuses memory that no view can describe"),
+    **_all("as_strided as_strided_copy as_strided_back", "the layout in memory is its subject"),
+    **_all("view_as view_as_size view_as_complex view_as_complex_copy", "refuses memory that no view can describe"),
 }

@@ -62,7 +62,7 @@ NETWORK: dict[str, list[Call]] = {
         call(N(2, 3, 4), N(2, 5, 4), N(2, 5, 6)),
         call(N(2, 3, 4), N(2, 3, 4), N(2, 3, 6), is_causal=True),
     ],
-    "triangle": [call(3, 4)],
+    "causal_scores": [call(N(2, 3, 4))],
     # ------------------------------------------------------------ convolution
     "convolve": [
         call(N(2, 3, 7), N(4, 3, 3), N(4), *STEPS_1D),
@@ -171,9 +171,10 @@ NETWORK: dict[str, list[Call]] = {
         call(N(4, 5), LABELS, ignore_index=2, reduction="none"),
     ],
     "cross_entropy_back": [
-        call(N(), N(4, 5), LABELS, WEIGHTS, U(4, 1), np.array(4.0), -100, 0.1),
+        call(N(), N(4, 5), LABELS, WEIGHTS, U(4), np.array(4.0), -100, 0.1),
     ],
     "cross_entropy_loss": [call(N(4, 5), LABELS), call(N(4, 5), U(4, 5))],
+    "linear_cross_entropy": [call(N(4, 3), N(5, 3), LABELS, linear_bias=N(5))],
     "targets_weight": [call(N(4, 5), LABELS, None, 2)],
     # ------------------------------------------------------------ tables and dropout
     "embedding": [call(N(6, 3), I(6, 2, 4))],

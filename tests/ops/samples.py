@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flambeau.dtypes import float64, int64
+from flambeau.generator import default_generator
 from flambeau.ops.record import REGISTRY
 from tests.ops.compare import case, distinct, integers, normal, uniform
 from tests.ops.network_samples import NETWORK
@@ -279,6 +281,94 @@ add("zero", call(N(3, 4)))
 
 # ---------------------------------------------------------------- neural networks
 SAMPLES.update(NETWORK)
+
+
+# ---------------------------------------------------------------- special functions
+add(
+    """special_airy_ai special_bessel_j0 special_bessel_j1 special_bessel_y0 special_bessel_y1
+    special_modified_bessel_i0 special_modified_bessel_i1 special_modified_bessel_k0
+    special_modified_bessel_k1 special_scaled_modified_bessel_k0 special_scaled_modified_bessel_k1
+    special_spherical_bessel_j0""",
+    call(I(9, 3, 4) + 1),
+)
+add("special_i0e special_i1e special_erfcx special_ndtr special_log_ndtr", call(N(3, 4)))
+add("special_entr special_ndtri", call(U(3, 4)))
+add("special_zeta", call(I(3, 4) + 2, U(3, 4) + 0.5))
+for _kind in "tuvw":
+    add(f"special_chebyshev_polynomial_{_kind}", call(I(9, 4), I(5, 4)))
+    add(f"special_shifted_chebyshev_polynomial_{_kind}", call(I(9, 4), I(5, 4)))
+add(
+    """special_hermite_polynomial_h special_hermite_polynomial_he special_laguerre_polynomial_l
+    special_legendre_polynomial_p""",
+    call(I(9, 4), I(5, 4)),
+)
+add("igamma igammac", call(I(3, 4) + 1.5, POSITIVE[0] * 2))
+add("places_of no_errors", call(N(2, 3, 4)))
+add("identity", call(N(3), 3, 4))
+add("mvlgamma", call(POSITIVE + 2, 3))
+
+# ---------------------------------------------------------------- copies of views
+add("as_strided_copy", call(N(3, 4), (2, 2), (1, 2), 1))
+add("as_strided_scatter", call(N(3, 4), N(2, 2), (2, 2), (1, 2), 1))
+add("diagonal_copy t_copy squeeze_copy unbind_copy", call(N(3, 4)))
+add("expand_copy", call(N(3, 1), (2, 3, 4)))
+add("permute_copy", call(N(2, 3, 4), (2, 0, 1)))
+add("split_with_sizes_copy", call(N(5, 2), [2, 3]))
+add("transpose_copy", call(N(2, 3, 4), 0, -1))
+add("unfold_copy", call(N(3, 7), 1, 3, 2))
+add("unsqueeze_copy", call(N(3, 4), 1))
+add("view_as_complex_copy", call(N(3, 2)))
+add("view_as_real_copy", call(Z(3, 4)))
+add("to_dtype", call(N(3, 4), float64))
+add("view_as_dtype", call(I(9, 3, 4), int64))
+add("bernoulli_of", call(U(3, 4), 1.0, default_generator))
+
+# ---------------------------------------------------------------- linear algebra
+SQUARE = N(4, 4) + 3 * np.eye(4)
+SYMMETRIC = SQUARE @ SQUARE.T
+BATCH = N(2, 3, 3) + 3 * np.eye(3)
+LOWER = np.tril(SQUARE)
+add("linalg_cholesky linalg_cholesky_ex", call(SYMMETRIC))
+add("linalg_qr qr", call(N(4, 3)), call(BATCH))
+add("linalg_svd", call(N(4, 3), False))
+add("linalg_svdvals", call(N(4, 3)), call(BATCH))
+add("svd", call(N(3, 4)))
+add("linalg_eigh linalg_eigvalsh", call(SYMMETRIC))
+add("linalg_eig linalg_eigvals", call(SYMMETRIC))
+add("linalg_lu linalg_lu_factor linalg_lu_factor_ex lu", call(SQUARE), call(N(4, 3)))
+add("linalg_solve linalg_solve_ex", call(SQUARE, N(4, 2)), call(BATCH, N(2, 3)))
+add("linalg_solve", call(SQUARE, N(2, 4), left=False))
+add("linalg_solve_triangular", call(LOWER, N(4, 2), upper=False))
+add("linalg_solve_triangular", call(LOWER.T, N(2, 4), upper=True, left=False))
+add("triangular_solve", call(N(4, 2), LOWER.T))
+add("cholesky_solve", call(N(4, 2), LOWER))
+add("cholesky_inverse", call(LOWER))
+add("linalg_inv linalg_inv_ex linalg_det linalg_slogdet", call(SQUARE), call(BATCH))
+add("logdet", call(SYMMETRIC))
+add("linalg_matrix_power", call(SQUARE, 3), call(SQUARE, -2), call(SQUARE, 0))
+add("linalg_matrix_exp", call(BATCH))
+add("lu_pivots", call(SQUARE))
+COMPACT, PIVOTS = SQUARE - np.diag(np.diag(SQUARE)) / 2, np.array([2, 2, 4, 4], np.int32)
+add("pivot_matrix", call(PIVOTS, 4, SQUARE))
+add("lu_unpack", call(COMPACT, PIVOTS))
+add("linalg_lu_solve", call(COMPACT, PIVOTS, N(4, 2)))
+add("lu_solve", call(N(4, 2), COMPACT, PIVOTS))
+add("linalg_cross", call(N(2, 3), N(2, 3, seed=1)))
+add("linalg_vecdot", call(N(2, 3), N(2, 3, seed=1)))
+add("linalg_multi_dot", call([N(2, 3), N(3, 4), N(4, 2)]))
+add("linalg_vander", call(N(3)), call(N(2, 3), N=4))
+add("vander", call(N(3)), call(N(3), 2, True))
+add("linalg_tensorinv", call(N(4, 6, 8, 3), 2))
+add("linalg_tensorsolve", call(N(2, 3, 6), N(2, 3)))
+add("linalg_diagonal", call(N(2, 3, 3)))
+add("linalg_householder_product", call(N(4, 3), N(3)))
+add("linalg_matrix_norm", *(call(N(3, 4), o) for o in ("fro", "nuc", 1, 2, -2, float("inf"))))
+add("linalg_norm", call(N(3, 4)), call(N(3, 4), 1), call(N(3, 4), 3, 1))
+add("linalg_cond", call(SQUARE), call(SQUARE, "fro"))
+add("linalg_matrix_rank", call(N(3, 4)), call(SYMMETRIC, hermitian=True))
+add("pseudo_inverse", call(N(3, 4), np.array([0])))
+add("linalg_pinv pinverse", call(N(3, 4)), call(BATCH))
+add("linalg_lstsq", call(N(5, 3), N(5, 2)))
 
 
 def cases_of(*modules: str) -> list[Any]:

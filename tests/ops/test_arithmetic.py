@@ -21,6 +21,8 @@ DTYPES = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 com
 @pytest.mark.parametrize("layout", ["plain", "reversed"])
 @pytest.mark.parametrize("made", cases_of("arithmetic"))
 def test_value_and_two_gradients(made: Case, layout: str) -> None:
+    if made.path.startswith("igamma"):
+        pytest.skip("has no derivative for its first argument")
     agree(made, layout=layout)
 
 

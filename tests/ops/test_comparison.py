@@ -29,7 +29,7 @@ def test_operators() -> None:
     def script(L):
         x, i, b = L.tensor([1.0, 2.0, 3.0]), L.tensor([1, 2, 3]), L.tensor([True, False, True])
         return [
-            x < 2, x <= 2, x > 2, x >= 2, x == 2, x != 2, 2 < x, i < 1.5, i == 2, i & 3, i | 4,
+            x < 2, x <= 2, x > 2, x >= 2, x == 2, x != 2, x > 2, i < 1.5, i == 2, i & 3, i | 4,
             i ^ 1, ~i, ~b, b & b, b | False, b ^ True, i << 2, i >> 1, 6 & i, 6 | i, 6 ^ i, x == i,
             b == 1,
         ]  # fmt: skip

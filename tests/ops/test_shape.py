@@ -15,6 +15,10 @@ from tests.oracle import agree as agree_on_script
 def test_value_and_two_gradients(made: Case, layout: str) -> None:
     if layout == "reversed" and made.path == "as_strided":
         pytest.skip("looks at the memory itself")
+    if made.path == "as_strided_scatter":  # PyTorch's gradient of the input is not the slope
+        agree_on_script(lambda L: L.as_strided_scatter(L.arange(12.0).view(3, 4), L.zeros(2, 2),
+                                                       (2, 2), (1, 2), 1))  # fmt: skip
+        return
     agree(made, layout=layout)
 
 

@@ -170,6 +170,8 @@ def _cut(
     small = side.m * side.channels * n_taps * size <= l2
     if small and panels >= missing // 2:
         return min(panels, missing), 1
+    # Each part of the rows unfolds the input anew, each block of pixels reads all weights anew.
+    blocks = max(blocks, min(panels, -(-missing // 2)))
     return blocks, max(1, min(-(-missing // blocks), side.m // 24))
 
 

@@ -1,10 +1,13 @@
 """Losses over classes on NumPy arrays. Scores are (N, C, B): samples, classes, positions.
 
-Targets are int64 (N, B); `prepare` gives the ignored ones the class 0 and the factor 0.
+Targets are int64 (N, B); `prepare` gives the ignored ones the class 0 and the factor 0. Where there
+is one position only, B may be left out.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,31 +37,48 @@ def prepare(
     target: Array, weight: Array | None, ignore_index: int, count: int, dtype: Any
 ) -> Targets:
     """Targets among `count` classes with their weights; IndexError for one that is no class."""
-    ignored = target == ignore_index
-    some = bool(ignored.any())
-    if some:
-        target = np.where(ignored, 0, target)
-    if target.size and (target.min() < 0 or target.max() >= count):
+    ignored = None
+    outside = target.size and (target.min() < 0 or target.max() >= count)
+    if outside or 0 <= ignore_index < count:
+        ignored = target == ignore_index
+        if not ignored.any():
+            ignored = None
+        else:
+            target = np.where(ignored, 0, target)
+            outside = target.min() < 0 or target.max() >= count
+    if outside:
         wrong = target[(target < 0) | (target >= count)].flat[0]
         raise IndexError(f"Target {wrong} is out of bounds.")
-    if weight is None and not some:
+    if weight is None and ignored is None:
         return Targets(target, None, None)
     factors = np.ones(target.shape, dtype) if weight is None else weight[target].astype(dtype)
-    if not some:
-        return Targets(target, factors, None)
-    factors[ignored] = 0
+    if ignored is not None:
+        factors[ignored] = 0
     return Targets(target, factors, ignored)
+
+
+@functools.lru_cache(maxsize=64)
+def _offsets(samples: int, classes: int, rest: tuple[int, ...]) -> tuple[Array, int]:
+    """Where class 0 of each target lies in the flattened scores, and the step between classes."""
+    step = math.prod(rest)
+    first = np.arange(samples).reshape(-1, *(1 for _ in rest)) * (classes * step)
+    return first + np.arange(step).reshape(rest), step
+
+
+def _positions(target: Array, classes: int) -> Array:
+    first, step = _offsets(target.shape[0], classes, target.shape[1:])
+    return first + (target if step == 1 else target * step)
 
 
 def picked(scores: Array, target: Array) -> Array:
     """The scores of the target classes, (N, B)."""
-    return np.take_along_axis(scores, target[:, None], 1)[:, 0]
+    return scores.reshape(-1)[_positions(target, scores.shape[1])]
 
 
 def scattered(values: Array, target: Array, classes: int) -> Array:
     """The adjoint of `picked`: zeros (N, C, B) with the values at the target classes."""
-    out = np.zeros((target.shape[0], classes, target.shape[1]), values.dtype)
-    np.put_along_axis(out, target[:, None], values[:, None], 1)
+    out = np.zeros((target.shape[0], classes, *target.shape[1:]), values.dtype)
+    out.reshape(-1)[_positions(target, classes)] = values
     return out
 
 
@@ -69,7 +89,8 @@ def log_sum_exp(scores: Array) -> Array:
     np.exp(e, out=e)
     total = e.sum(1)
     np.log(total, out=total)
-    return total + highest[:, 0]
+    total += highest[:, 0]
+    return total
 
 
 def cross_entropy(
@@ -88,7 +109,7 @@ def cross_entropy(
         if weight is None:
             spread = lse * scores.dtype.type(count) - scores.sum(1)
         else:
-            spread = lse * weight.sum() - np.einsum("ncb,c->nb", scores, weight)
+            spread = lse * weight.sum() - np.einsum("nc...,c->n...", scores, weight)
         loss = loss * (1 - smoothing) + spread * (smoothing / count)
     return targets.without_ignored(loss), lse
 
@@ -98,7 +119,7 @@ def cross_entropy_back(
 ) -> Array:
     """The gradient of `cross_entropy` for the scores, from g (N, B)."""
     direct = targets.weighted(g)
-    p = np.subtract(scores, lse[:, None])
+    p = np.subtract(scores, lse[:, None], order="C")
     np.exp(p, out=p)
     if not smoothing:
         p *= direct[:, None]
@@ -108,7 +129,7 @@ def cross_entropy_back(
         even = targets.without_ignored(g * (smoothing / count))
         total = count if weight is None else weight.sum()
         p *= (direct + even * total)[:, None]
-        p -= even[:, None] if weight is None else even[:, None] * weight[:, None]
-    at = targets.classes[:, None]
-    np.put_along_axis(p, at, np.take_along_axis(p, at, 1) - direct[:, None], 1)
+        shape = (-1, *(1 for _ in even.shape[1:]))
+        p -= even[:, None] if weight is None else even[:, None] * weight.reshape(shape)
+    p.reshape(-1)[_positions(targets.classes, p.shape[1])] -= direct
     return p

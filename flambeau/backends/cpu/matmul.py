@@ -29,6 +29,8 @@ _NARROW = frozenset({np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)})
 # The IR is scheduled by hand: LLVM's passes over it cost time and gain nothing.
 _OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
 _MOST_PLANS = 4096
+# Multiply-adds below which a plan does not depend on the number of threads.
+_ALONE = 80_000
 
 _plans: dict[Any, _Run] = {}
 _empty = np.empty
@@ -55,15 +57,25 @@ def linear(x: Array, w: Array, bias: Array | None = None, relu: bool = False) ->
     >>> linear(np.ones((1, 2), np.float32), np.eye(2, dtype=np.float32), np.ones(2, np.float32))
     array([[2., 2.]], dtype=float32)
     """
-    if bias is None:
-        key = (x.shape, w.shape, x.strides, w.strides, x.dtype, w.dtype, relu)
-    else:
-        key = (x.shape, w.shape, x.strides, w.strides, x.dtype, w.dtype, relu, bias.strides,
-               bias.shape, bias.dtype)  # fmt: skip
-    run = _plans.get(key)
+    run = planned_linear(x, w, bias, relu)
     if run is None:
+        key = _linear_key(x, w, bias, relu)
         run = _remember(key, _prepare_linear(x, w, bias, relu))
     return run(x, w, bias)
+
+
+def planned_linear(
+    x: Array, w: Array, bias: Array | None = None, relu: bool = False
+) -> _Run | None:
+    """What `linear` has planned for arrays that look like these; their shapes are right then."""
+    return _plans.get(_linear_key(x, w, bias, relu))
+
+
+def _linear_key(x: Array, w: Array, bias: Array | None, relu: bool) -> tuple[Any, ...]:
+    if bias is None:
+        return (x.shape, w.shape, x.strides, w.strides, x.dtype, w.dtype, relu)
+    return (x.shape, w.shape, x.strides, w.strides, x.dtype, w.dtype, relu, bias.strides,
+            bias.shape, bias.dtype)  # fmt: skip
 
 
 def _remember(key: Any, run: _Run) -> _Run:
@@ -191,12 +203,15 @@ def _plan_run(
     product = _describe(a, b, bias, relu)
     swapped = _is_better_swapped(product)
     made = plan(_swap(product) if swapped else product, a.dtype.name, count)
-    return _bind(made, a.dtype, count, swapped, shape, again)
+    alone = not made.work and product.m * product.n * product.k * len(product.offsets) < _ALONE
+    return _bind(made, a.dtype, None if alone else count, swapped, shape, again)
 
 
 def _bind(
-    made: Plan, dtype: np.dtype, count: int, swapped: bool, shape: tuple[int, ...], again: _Run
-) -> _Run:
+    made: Plan, dtype: np.dtype, count: int | None, swapped: bool, shape: tuple[int, ...],
+    again: _Run,
+) -> _Run:  # fmt: skip
+    """The function that launches a plan made for `count` threads; None: for any number."""
     launch_product = kernel(made.kernel, dtype.name)
     pack = kernel("gemm_pack", dtype.name) if made.pack_chunks else None
     chunks, words, work = made.chunks, made.words, made.work
@@ -213,7 +228,7 @@ def _bind(
             return again(*map(_align, (a, b, added)), c)
         return c
 
-    def run_with_panels(
+    def run_by_threads(
         a: Array, b: Array, added: Array | None = None, c: Array | None = None
     ) -> Array:
         if threads.get_num_threads() != count:
@@ -221,7 +236,7 @@ def _bind(
             return again(a, b, added, c)
         if c is None:
             c = _empty(shape, dtype)
-        panels = _empty(work, dtype)
+        panels = _empty(work, dtype) if work else None
         left, right = (b, a) if swapped else (a, b)
         try:
             if pack is not None:
@@ -231,7 +246,7 @@ def _bind(
             return again(*map(_align, (a, b, added)), c)
         return c
 
-    return run_with_panels if work else run
+    return run if count is None else run_by_threads
 
 
 def _align(v: Array | None) -> Array | None:

@@ -14,33 +14,55 @@ import numpy as np
 Array = Any
 
 
-def statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and biased variance of (A, F, B) for each F, shape (F,)."""
-    n = x.shape[0] * x.shape[2]
-    mean = _sums(x) / x.dtype.type(max(n, 1))
+def centre(x: Array) -> tuple[Array, Array, Array]:
+    """Mean (F,), biased variance (F,) and ``x - mean`` of (A, F, B)."""
+    n = x.dtype.type(max(x.shape[0] * x.shape[2], 1))
+    mean = _sums(x) / n
     centred = x - mean[:, None]
-    np.square(centred, out=centred)
-    return mean, _sums(centred) / x.dtype.type(max(n, 1))
+    return mean, _products(centred, centred) / n, centred
 
 
 def _sums(x: Array) -> Array:
     """Sums of (A, F, B) over A and B."""
     if x.shape[2] == 1:
-        return x[:, :, 0].sum(0)
-    inner = x.sum(2)
-    return inner[0] if inner.shape[0] == 1 else inner.sum(0)
+        return np.add.reduce(x[:, :, 0], 0)
+    inner = np.add.reduce(x, 2)
+    return inner[0] if inner.shape[0] == 1 else np.add.reduce(inner, 0)
 
 
-def normalize(
-    x: Array, mean: Array, rstd: Array, weight: Array | None, bias: Array | None
+def _products(x: Array, y: Array) -> Array:
+    """Sums of ``x * y`` of (A, F, B) over A and B."""
+    if x.shape[2] == 1:
+        return np.add.reduce(x[:, :, 0] * y[:, :, 0], 0)
+    inner = np.vecdot(x, y)
+    return inner[0] if inner.shape[0] == 1 else np.add.reduce(inner, 0)
+
+
+def scale_and_shift_(
+    centred: Array, rstd: Array, weight: Array | None, bias: Array | None
 ) -> Array:
-    """``(x - mean) * rstd * weight + bias`` of (A, F, B) with everything else (F,)."""
+    """``centred * rstd * weight + bias`` of (A, F, B) with everything else (F,), in place."""
     scale = rstd if weight is None else rstd * weight
-    out = x - mean[:, None]
-    out *= scale[:, None]
+    centred *= scale[:, None]
     if bias is not None:
-        out += bias[:, None]
-    return out
+        centred += bias[:, None]
+    return centred
+
+
+def normalize_rows(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """Each row of (R, N) with mean 0 and variance 1, times weight plus bias (N,); mean and rstd."""
+    n = x.dtype.type(max(x.shape[1], 1))
+    mean = np.add.reduce(x, 1) / n
+    out = x - mean[:, None]
+    rstd = reciprocal_deviation(np.vecdot(out, out) / n, eps)
+    out *= rstd[:, None]
+    if weight is not None:
+        out *= weight
+    if bias is not None:
+        out += bias
+    return out, mean, rstd
 
 
 def normalize_back(
@@ -54,7 +76,7 @@ def normalize_back(
     normal = x - mean[:, None]
     normal *= rstd[:, None]
     bias_back = _sums(g)
-    weight_back = _sums(g * normal)
+    weight_back = _products(g, normal)
     scale = rstd if weight is None else rstd * weight
     if fixed:
         return g * scale[:, None], weight_back, bias_back
@@ -80,7 +102,7 @@ def rows_back(
     if weight is not None:
         g = g * weight
     kind, n = x.dtype.type, max(x.shape[1], 1)
-    share = np.einsum("rn,rn->r", g, normal) / kind(n)
+    share = np.vecdot(g, normal) / kind(n)
     normal *= share[:, None]
     if mean is not None:
         normal += (g.sum(1) / kind(n))[:, None]
@@ -91,5 +113,4 @@ def rows_back(
 
 def reciprocal_deviation(var: Array, eps: float) -> Array:
     """``1 / sqrt(var + eps)``."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return 1 / np.sqrt(var + var.dtype.type(eps))
+    return 1 / np.sqrt(var + var.dtype.type(eps))

@@ -27,13 +27,11 @@ def log_softmax(x: Array, axis: int) -> Array:
 def logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The logarithm of the sum of exp(x) over `axes`."""
     if not all(x.shape[axis] for axis in axes):
-        with np.errstate(divide="ignore"):
-            return np.log(np.asarray(np.exp(x).sum(axes, keepdims=keepdims)))
+        return np.log(np.asarray(np.exp(x).sum(axes, keepdims=keepdims)))
     highest = x.real.max(axes, keepdims=True)
     # An infinite maximum would give inf - inf; the sum of exponentials is right without a shift.
     highest = np.where(np.isfinite(highest), highest, 0)
-    with np.errstate(divide="ignore", over="ignore"):
-        total = np.log(np.exp(x - highest).sum(axes, keepdims=keepdims))
+    total = np.log(np.exp(x - highest).sum(axes, keepdims=keepdims))
     return total + (highest if keepdims else highest.reshape(np.shape(total)))
 
 
@@ -55,5 +53,4 @@ def _shifted(x: Array, axis: int) -> Array:
     """`x` minus its maximum along `axis`, in a new array."""
     if not x.shape[axis]:
         return x.copy()
-    with np.errstate(invalid="ignore"):
-        return np.subtract(x, x.max(axis, keepdims=True))
+    return np.subtract(x, x.max(axis, keepdims=True))

@@ -59,6 +59,7 @@ _PRIMITIVES = (
     "hardshrink",
     "interpolate",
     "linear",
+    "linear_cross_entropy",
     "prelu",
     "scaled_dot_product_attention",
     "softplus",
