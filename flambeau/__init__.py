@@ -10,7 +10,6 @@ import importlib
 from math import e, inf, nan, pi
 from typing import Any
 
-from . import devices as _devices
 from . import dtypes as _dtypes
 from .autograd import (
     enable_grad,

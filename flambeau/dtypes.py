@@ -71,7 +71,9 @@ class dtype:
         return self if self.is_complex else _COMPLEX_OF.get(self, complex64)
 
 
-_PLAIN = frozenset(["uint8", "int8", "int16", "int32", "int64", "float32", "float64", "uint16", "uint32", "uint64"])
+_PLAIN = frozenset(
+    ["uint8", "int8", "int16", "int32", "int64", "float32", "float64", "uint16", "uint32", "uint64"]
+)
 
 bool_ = dtype("bool", np.bool_, BOOL, 1, "Bool")
 uint8 = dtype("uint8", np.uint8, INTEGRAL, 1, "Byte")

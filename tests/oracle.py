@@ -95,9 +95,7 @@ def check_error(ours: Any, theirs: Exception) -> None:
     assert type(theirs).__name__ in kinds, f"torch raises {theirs!r}, flambeau {ours!r}"
 
 
-def agree(
-    script: Script, *, rtol: float = 1e-5, atol: float = 1e-6, warned: bool = False
-) -> Any:
+def agree(script: Script, *, rtol: float = 1e-5, atol: float = 1e-6, warned: bool = False) -> Any:
     """Assert that a script does the same with both libraries; returns flambeau's result."""
     torch = pytest.importorskip("torch")
     ours, our_warnings = observe(script, flambeau)

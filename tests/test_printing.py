@@ -20,17 +20,19 @@ VALUES = [
 EXPRESSIONS = """
 arange(7); arange(1001); arange(1000); arange(2000.0).reshape(2, 1000); arange(24).reshape(2, 3, 4)
 arange(3000).reshape(3, 10, 100); zeros(2, 0, 3); zeros(0); zeros(0, dtype=torch.int64); ones(3, 3)
-zeros(0, 2, dtype=torch.float64); eye(4); eye(60); ones(2, 2, 2, 2); tensor(True); tensor([True, False])
+zeros(0, 2, dtype=torch.float64); eye(4); eye(60); ones(2, 2, 2, 2); tensor(True)
+tensor([True, False])
 tensor(5); tensor([-5, 300]); tensor([1, 2], dtype=torch.int32); tensor([1, 2], dtype=torch.uint8)
 tensor(1 + 2j); tensor([1 + 2j, -3.5 - 0.25j]); tensor([1j, float('nan')]); tensor([1e5 + 1e-5j])
 tensor([0.5, 1.5]).half(); tensor([0.1, 100]).bfloat16(); ones(2, dtype=torch.complex128)
 tensor([1.0, 2.5], dtype=torch.float64); tensor([1.0], requires_grad=True); full((3, 3), 1e-7)
 ones(2, requires_grad=True) * 2; (ones(2, requires_grad=True) ** 2).sum(); empty(3, device='meta')
-empty(2, 2, device='meta', dtype=torch.int32); zeros(1100, 3); zeros(3, 1100); tensor([[1.5], [NAN]])
+empty(2, 2, device='meta', dtype=torch.int32); zeros(1100, 3); zeros(3, 1100)
+tensor([[1.5], [NAN]])
 ones(3, dtype=torch.float64, requires_grad=True); ones(30, requires_grad=True).exp(); ones(3).t()
 ones(2, 3).t(); arange(12).reshape(3, 4)[::2]; ones(3, dtype=torch.int16); tensor(3.0).half()
-zeros(2, 0, requires_grad=True); tensor(2.0, requires_grad=True).sqrt(); ones(3, 3, dtype=torch.int8)
-ones(2, requires_grad=True).unsqueeze(0); ones(5).bool()
+zeros(2, 0, requires_grad=True); tensor(2.0, requires_grad=True).sqrt()
+ones(3, 3, dtype=torch.int8); ones(2, requires_grad=True).unsqueeze(0); ones(5).bool()
 nn.Parameter(torch.ones(2)); nn.Parameter(torch.ones(2, dtype=torch.float64), requires_grad=False)
 """.replace("\n", "; ").strip("; ").split("; ")  # fmt: skip
 
@@ -85,9 +87,10 @@ def test_options(number: int) -> None:
     def script(L):
         L.set_printoptions(**OPTIONS[number])
         try:
-            return [
-                repr(L.from_numpy(normal(7) * s)) for s in (1e-5, 1.0, 1e5)
-            ] + [repr(L.arange(40).reshape(5, 8)), repr(L.from_numpy(normal(4, 30)))]
+            return [repr(L.from_numpy(normal(7) * s)) for s in (1e-5, 1.0, 1e5)] + [
+                repr(L.arange(40).reshape(5, 8)),
+                repr(L.from_numpy(normal(4, 30))),
+            ]
         finally:
             L.set_printoptions(profile="default")
 

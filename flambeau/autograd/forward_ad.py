@@ -143,7 +143,21 @@ class DualTensor(Tensor):
 
 
 _FACTS = frozenset(
-    ["size", "dim", "numel", "nelement", "stride", "is_contiguous", "is_floating_point", "is_complex", "element_size", "item", "tolist", "data_ptr", "storage_offset"]
+    [
+        "size",
+        "dim",
+        "numel",
+        "nelement",
+        "stride",
+        "is_contiguous",
+        "is_floating_point",
+        "is_complex",
+        "element_size",
+        "item",
+        "tolist",
+        "data_ptr",
+        "storage_offset",
+    ]
 )
 
 

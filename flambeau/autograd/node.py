@@ -253,8 +253,9 @@ def hooked(cls: type[Node]) -> type[Node]:
     return made
 
 
-wrap_gradient: Callable[[Any], Any]
-"""Array to Tensor; set by the tensor module, which sits beside this one."""
+def wrap_gradient(g: Any) -> Any:
+    """The array `g` as a Tensor; the tensor package beside this one puts its own in place."""
+    raise RuntimeError("flambeau.tensor is not imported")
 
 
 def _boxed(g: Any, recorded: bool) -> Any:

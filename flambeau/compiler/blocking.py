@@ -101,9 +101,7 @@ def _finish(kernel: str, p: Product, threads: int, work: int = 0, **fields: int)
 
 def _plan_rows(p: Product, tile: Tile, threads: int) -> Plan:
     parts = min(_parts(p, threads), math.ceil(p.n / tile.columns))
-    return _finish(
-        "gemm_rows", p, threads, m_parts=1, m_unit=1, n_parts=parts, n_unit=tile.columns
-    )
+    return _finish("gemm_rows", p, threads, m_parts=1, m_unit=1, n_parts=parts, n_unit=tile.columns)
 
 
 def _plan_dots(p: Product, threads: int) -> Plan:

@@ -140,9 +140,7 @@ def _build_forward(module: ir.Module, tile: Tile, tiles: Tiles) -> ir.Function:
     y = w.at(p["y"], w.mul(set_, v["y_set"]), w.mul(group, v["y_group"]))
     weights = w.at(p["weights"], w.mul(group, v["w_group"]))
     m0, m1 = w.share(v["m"], tile.rows, v["m_parts"], part)
-    bias = w.b.select(
-        w.is_null(p["bias"]), p["bias"], w.at(p["bias"], w.mul(group, v["m"]))
-    )
+    bias = w.b.select(w.is_null(p["bias"]), p["bias"], w.at(p["bias"], w.mul(group, v["m"])))
     panel = w.at(p["work"], w.mul(k.thread, v["scratch"]))
     panels = w.div(w.add(v["vectors"], tile.vectors - 1), tile.vectors)
     j0, j1 = w.share(panels, 1, v["blocks"], block)
@@ -187,9 +185,7 @@ def _build_forward(module: ir.Module, tile: Tile, tiles: Tiles) -> ir.Function:
 # The gradient of the weights ----------------------------------------------------------------------
 
 
-def _build_weight(
-    module: ir.Module, tile: Tile, tiles: Tiles, pack: ir.Function
-) -> ir.Function:
+def _build_weight(module: ir.Module, tile: Tile, tiles: Tiles, pack: ir.Function) -> ir.Function:
     """``conv_weight``: a chunk is a panel of output channels and some (channel, tap) rows.
 
     Rows read the padded input number by number; the gradient of the output is transposed into

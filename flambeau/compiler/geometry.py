@@ -77,9 +77,7 @@ def tabulate(
     )  # fmt: skip
 
 
-def tabulate_squares(
-    out_shape: Shape, images: int, y_image: int, lanes: int, panel: int
-) -> Array:
+def tabulate_squares(out_shape: Shape, images: int, y_image: int, lanes: int, panel: int) -> Array:
     """Where the pixels of vectors of 2x2 tiles of an output plane go, as (offset, mask).
 
     The result is indexed by vector, row of pixels, half of the vector, and segment.

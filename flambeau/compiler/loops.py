@@ -23,8 +23,7 @@ _SIZES = {"float": 4, "double": 8, "i8": 1}
 
 
 class Operand(NamedTuple):
-    """An input: its name in the expression, its element type in memory, and whether it is one
-    number.
+    """An input: its name in the expression, its type in memory, and whether it is one number.
 
     `type` is "float", "double" or "i8" (a truth value). A `fixed` operand does not move along the
     inner loop.

@@ -63,9 +63,7 @@ def _transpose(w: Writer, a: dict[str, Value], whole: ir.Function, part: ir.Func
         with w.b.if_then(w.b.and_(w.lt(done, a["k"]), w.lt(0, rows))):
             rest = w.at(panel, w.mul(done, a["width"]))
             left = w.sub(a["k"], done)
-            w.b.call(
-                part, [w.at(source, done), a["row"], stored, left, rows, a["width"], rest]
-            )
+            w.b.call(part, [w.at(source, done), a["row"], stored, left, rows, a["width"], rest])
 
 
 def _build_whole_square(module: ir.Module, tile: Tile) -> ir.Function:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from llvmlite import ir
 
@@ -22,8 +22,8 @@ SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 _SUFFIX = {"float32": "f32", "float64": "f64"}
 _BYTES = {"float32": 4, "float64": 8}
 
-Value = ir.Value
-Index = ir.Value | int
+Value: TypeAlias = ir.Value
+Index: TypeAlias = ir.Value | int
 
 
 class Format(NamedTuple):

@@ -248,9 +248,9 @@ def build_gather(
             loaded = segment(s, loaded)
         if exact:
             return loaded
-        with w.loop(1, segments, carried=[loaded]) as s:
-            s.next = [segment(s.index, s.carried[0])]
-        return s.carried[0]
+        with w.loop(1, segments, carried=[loaded]) as rest:
+            rest.next = [segment(rest.index, rest.carried[0])]
+        return rest.carried[0]
 
     with w.loop(0, channels) as c, w.loop(0, vectors) as n:
         channel, first = w.at(x, w.mul(c.index, x_channel)), w.mul(n.index, count)
@@ -303,9 +303,7 @@ def _build_output(module: ir.Module, tile: Tile) -> ir.Function:
     w = Writer(module, "scatter", types, tile.form)
     products, rows, vectors, y, y_row, bias, outs, segments = w.arguments
     half = w.lanes // 2
-    pairs = [
-        [start + i // 2 + (i % 2) * w.lanes for i in range(w.lanes)] for start in (0, half)
-    ]
+    pairs = [[start + i // 2 + (i % 2) * w.lanes for i in range(w.lanes)] for start in (0, half)]
     step = spread(tile, w.i(filter_block(tile) * tile.columns), w)
     with w.loop(0, rows) as r:
         added = w.splat(load_bias(w, bias, r.index))

@@ -195,9 +195,7 @@ def float_power(m: Any, input: Array, exponent: Any) -> Array:
         raise TypeError("float_power(): one of input and exponent must be a Tensor")
     real = all(not _is_complex(m, x) for x in (input, exponent))
     kind = dtypes.float64 if real else dtypes.complex128
-    return m.pow(
-        *(x if is_number(x) else m.cast(x, kind) for x in (input, exponent))
-    )
+    return m.pow(*(x if is_number(x) else m.cast(x, kind) for x in (input, exponent)))
 
 
 def _is_complex(m: Any, x: Any) -> bool:
@@ -227,9 +225,7 @@ addcdiv = pointwise(
 )
 lerp = pointwise(
     "lerp(input, end, weight)",
-    lambda m, x, y, w: m.where(
-        m.abs(w) < 0.5, x + w * (y - x), y - (y - x) * (1 - w)
-    ),
+    lambda m, x, y, w: m.where(m.abs(w) < 0.5, x + w * (y - x), y - (y - x) * (1 - w)),
     partials=(
         lambda m, weight: 1 - weight,
         lambda m, weight: weight,
@@ -325,12 +321,8 @@ clamp_both = pointwise(
         "input": lambda m, g, input, min, max: m.where(
             m.logical_and(input >= min, input <= max), g, 0
         ),
-        "min": lambda m, g, input, min, max: m.where(
-            m.logical_and(input < min, min < max), g, 0
-        ),
-        "max": lambda m, g, input, min, max: m.where(
-            m.logical_or(input > max, max < min), g, 0
-        ),
+        "min": lambda m, g, input, min, max: m.where(m.logical_and(input < min, min < max), g, 0),
+        "max": lambda m, g, input, min, max: m.where(m.logical_or(input > max, max < min), g, 0),
     },
     method=False,
     inplace=False,
@@ -395,7 +387,10 @@ copysign = pointwise(
 nextafter = pointwise(
     "nextafter(input, other)",
     lambda m, x, y: m.nextafter(x, y),
-    partials=(lambda m, input, other: m.where(m.eq(input, other), 0, 1), lambda m: 0),
+    grad={
+        "input": lambda m, g, input, other: m.where(m.eq(input, other), 0, g),
+        "other": lambda m, g: g * 0,
+    },
     refuse="bic",
     numbers="none",
     doc="The next floating-point number after input in the direction of other.",
@@ -427,9 +422,7 @@ xlogy = pointwise(
     "xlogy(input, other)",
     lambda m, x, y: m.xlogy(x, y),
     partials=(
-        lambda m, input, other: m.where(
-            m.logical_and(m.eq(input, 0), other <= 0), 0, m.log(other)
-        ),
+        lambda m, input, other: m.where(m.logical_and(m.eq(input, 0), other <= 0), 0, m.log(other)),
         lambda m, input, other: input / other,
     ),
     promote=TO_FLOAT,
@@ -475,9 +468,7 @@ igamma = pointwise(
     lambda m, a, x: m.igamma(a, x),
     partials=(
         None,
-        lambda m, input, other: m.exp(
-            (input - 1) * m.log(other) - other - m.lgamma(input)
-        ),
+        lambda m, input, other: m.exp((input - 1) * m.log(other) - other - m.lgamma(input)),
     ),
     refuse="bic",
     numbers="none",
@@ -489,9 +480,7 @@ igammac = pointwise(
     lambda m, a, x: m.igammac(a, x),
     partials=(
         None,
-        lambda m, input, other: -m.exp(
-            (input - 1) * m.log(other) - other - m.lgamma(input)
-        ),
+        lambda m, input, other: -m.exp((input - 1) * m.log(other) - other - m.lgamma(input)),
     ),
     refuse="bic",
     numbers="none",

@@ -37,7 +37,9 @@ logical_or = _compare(
     "logical_or(input, other)", lambda m, x, y: m.logical_or(x, y), "Whether one is not zero."
 )
 logical_xor = _compare(
-    "logical_xor(input, other)", lambda m, x, y: m.logical_xor(x, y), "Whether just one is not zero."
+    "logical_xor(input, other)",
+    lambda m, x, y: m.logical_xor(x, y),
+    "Whether just one is zero.",
 )
 logical_not = _compare("logical_not(input)", lambda m, x: m.logical_not(x), "Whether it is zero.")
 
@@ -46,7 +48,7 @@ isnan = _compare("isnan(input)", lambda m, x: m.isnan(x), "Whether it is NaN.", 
 isinf = _compare("isinf(input)", lambda m, x: m.isinf(x), "Whether it is infinite.",
                  inplace=False, out=False)  # fmt: skip
 isfinite = _compare("isfinite(input)", lambda m, x: m.isfinite(x),
-                    "Whether it is neither NaN nor infinite.", inplace=False, out=False)  # fmt: skip
+                    "Whether it is a finite number.", inplace=False, out=False)  # fmt: skip
 isposinf = _compare("isposinf(input)", lambda m, x: m.eq(x, math.inf), "Whether it is +infinity.",
                     inplace=False, refuse="c")  # fmt: skip
 isneginf = _compare("isneginf(input)", lambda m, x: m.eq(x, -math.inf), "Whether it is -infinity.",

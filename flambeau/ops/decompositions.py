@@ -1,8 +1,8 @@
 """Matrix decompositions: Cholesky, QR, SVD, eigenvalues, LU.
 
 The derivatives follow Giles, "Collected matrix derivative results for forward and reverse mode
-algorithmic differentiation" (2008), and Townsend, "Differentiating the singular value decomposition" (2016).
-All act on the matrices in the last two dimensions.
+algorithmic differentiation" (2008), and Townsend, "Differentiating the singular value
+decomposition" (2016). All act on the matrices in the last two dimensions.
 """
 
 from __future__ import annotations
@@ -313,9 +313,7 @@ def _lu_gradient(m: Any, g: Any, p: Any, lower: Any, upper: Any) -> Any:
         whole = m.cat([_lu_square(m, gl1, gu1, l1, u1), below], -2)
     elif columns > k:
         u2, gu2 = m.narrow(upper, -1, k, columns - k), m.narrow(gu, -1, k, columns - k)
-        beside = m.linalg_solve_triangular(
-            adjoint(m, l1), gu2, upper=True, unitriangular=True
-        )
+        beside = m.linalg_solve_triangular(adjoint(m, l1), gu2, upper=True, unitriangular=True)
         gl1 = gl1 - m.tril(m.matmul(beside, adjoint(m, u2)), -1)
         whole = m.cat([_lu_square(m, gl1, gu1, l1, u1), beside], -1)
     else:

@@ -57,9 +57,7 @@ def diagonal_backward(
     return out
 
 
-@structured(
-    grad={"input": lambda m, g, offset, dim1, dim2: m.diagonal(g, offset, dim1, dim2)}
-)
+@structured(grad={"input": lambda m, g, offset, dim1, dim2: m.diagonal(g, offset, dim1, dim2)})
 def diag_embed(input: Array, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Array:
     """Matrices, in dimensions `dim1` and `dim2`, with the last dimension of `input` as diagonal."""
     ndim = input.ndim + 1
@@ -156,7 +154,13 @@ def select_scatter(m: Any, input: Array, src: Array, dim: int, index: int) -> Ar
 
 @composite()
 def slice_scatter(
-    m: Any, input: Array, src: Array, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+    m: Any,
+    input: Array,
+    src: Array,
+    dim: int = 0,
+    start: Any = None,
+    end: Any = None,
+    step: int = 1,
 ) -> Array:
     """A copy of `input` with `src` in the rows ``start:end:step`` along `dim`."""
     d = wrap_dim(dim, input.ndim)
@@ -165,9 +169,11 @@ def slice_scatter(
 
 @structured(
     grad={
-        "input": lambda m, g, offset, dim1, dim2: g
-        - m.diagonal_backward(
-            m.diagonal(g, offset, dim1, dim2), tuple(g.shape), offset, dim1, dim2
+        "input": lambda m, g, offset, dim1, dim2: (
+            g
+            - m.diagonal_backward(
+                m.diagonal(g, offset, dim1, dim2), tuple(g.shape), offset, dim1, dim2
+            )
         ),
         "src": lambda m, g, offset, dim1, dim2: m.diagonal(g, offset, dim1, dim2),
     }

@@ -32,7 +32,7 @@ def _to_chosen(m: Any, g: Any, index: Any, shape: Any, dim: int, keepdim: bool) 
 
 def _refuse_complex(name: str, input: Array) -> None:
     if input.dtype.kind == "c":
-        raise RuntimeError(f'"{name}" not implemented for \'{title(input)}\'')
+        raise RuntimeError(f"\"{name}\" not implemented for '{title(input)}'")
 
 
 def _extreme(name: str, input: Array, dim: Any, keepdim: bool, pick: Any) -> Array:
@@ -167,18 +167,14 @@ def _dispatch(m: Any, name: str, input: Any, dim: Any, keepdim: bool, other: Any
 
 
 @composite(out=True)
-def max(
-    m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: Any = None
-) -> Any:
-    """The largest element; along `dim`: (values, indices); with a tensor: the larger of each pair."""
+def max(m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """The largest element; along `dim`: (values, indices); with a tensor: the larger of pairs."""
     return _dispatch(m, "max", input, dim, keepdim, other)
 
 
 @composite(out=True)
-def min(
-    m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: Any = None
-) -> Any:
-    """The smallest element; along `dim`: (values, indices); with a tensor: the smaller of each pair."""
+def min(m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """The smallest element; along `dim`: (values, indices); with a tensor: the smaller of pairs."""
     return _dispatch(m, "min", input, dim, keepdim, other)
 
 

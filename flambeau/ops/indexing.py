@@ -83,9 +83,7 @@ def _add_at_places(out: Array, key: Any, values: Array) -> None:
     inplace=True,
     node="IndexPutBackward0",
     grad={
-        "input": lambda m, g, indices, accumulate: (
-            g if accumulate else m.emptied(g, _raw(indices))
-        ),
+        "input": lambda m, g, indices, accumulate: g if accumulate else m.emptied(g, _raw(indices)),
         "values": lambda m, g, indices: m.advanced_index(g, _raw(indices)),
     },
 )
@@ -116,9 +114,7 @@ def check_index(name: str, index: Array, n: int, d: int) -> None:
     if index.size and (index.min() < 0 or index.max() >= n):
         bad = index[(index < 0) | (index >= n)].reshape(-1)[0]
         kind = RuntimeError if name.startswith(("gather", "scatter")) else IndexError
-        raise kind(
-            f"{name}(): index {bad} is out of bounds for dimension {d} with size {n}"
-        )
+        raise kind(f"{name}(): index {bad} is out of bounds for dimension {d} with size {n}")
 
 
 def _aligned(name: str, input: Array, dim: int, index: Array) -> tuple[Array, Array, int]:
@@ -167,7 +163,7 @@ def gather_back(input: Array, dim: int, index: Array, shape: Any) -> Array:
 
 
 def places_along(shape: Any, dim: int, index: Array) -> Array:
-    """The flat numbers of the elements that `index` along `dim` points at, in a tensor of `shape`."""
+    """The flat places of the elements that `index` along `dim` names in a tensor of `shape`."""
     places = np.zeros(index.shape, np.int64)
     step = 1
     for axis in range(len(shape) - 1, -1, -1):

@@ -220,7 +220,7 @@ def split_with_sizes(m: Any, input: Array, split_sizes: Any, dim: int = 0) -> tu
 
 @composite(aliases=("unsafe_split",))
 def split(m: Any, tensor: Array, split_size_or_sections: Any, dim: int = 0) -> tuple[Array, ...]:
-    """`tensor` cut along `dim` into parts of one size (the last may be smaller) or of given sizes."""
+    """`tensor` cut along `dim` into parts of one size (the last can be smaller) or given sizes."""
     if isinstance(split_size_or_sections, (list, tuple)):
         return m.split_with_sizes(tensor, split_size_or_sections, dim)
     d, n = _cut(m, "split", tensor, dim)
@@ -239,7 +239,7 @@ def split(m: Any, tensor: Array, split_size_or_sections: Any, dim: int = 0) -> t
 
 @composite(aliases=("unsafe_chunk",))
 def chunk(m: Any, input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
-    """`input` cut along `dim` into at most `chunks` parts of equal size (the last may be smaller)."""
+    """`input` cut along `dim` into at most `chunks` equal parts (the last may be smaller)."""
     d, n = _cut(m, "chunk", input, dim)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
@@ -249,9 +249,7 @@ def chunk(m: Any, input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
 
 
 @composite()
-def tensor_split(
-    m: Any, input: Array, indices_or_sections: Any, dim: int = 0
-) -> tuple[Array, ...]:
+def tensor_split(m: Any, input: Array, indices_or_sections: Any, dim: int = 0) -> tuple[Array, ...]:
     """`input` cut along `dim` into a number of nearly equal parts, or at the given places."""
     d, n = _cut(m, "tensor_split", input, dim)
     where = indices_or_sections

@@ -6,7 +6,6 @@ All act on the matrices in the last two dimensions. LAPACK does the work, throug
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from .decompositions import adjoint, check_matrix, factor, linalg_error, permuta
 from .promotion import title
 from .record import Array, composite, structured
 from .shape import common_shape
-from .shapes import wrap_dim
 
 
 # ---------------------------------------------------------------- constants of the right device
@@ -45,8 +43,10 @@ def _is_vector(a_shape: Any, b_shape: Any) -> bool:
 
 
 def _solve_gradient(m: Any, g: Any, a: Any, b_shape: Any, left: bool) -> Any:
-    return m.linalg_solve(adjoint(m, a), g, left=left) if not _is_vector(a.shape, b_shape) else (
-        m.squeeze(m.linalg_solve(adjoint(m, a), m.unsqueeze(g, -1)), -1)
+    return (
+        m.linalg_solve(adjoint(m, a), g, left=left)
+        if not _is_vector(a.shape, b_shape)
+        else (m.squeeze(m.linalg_solve(adjoint(m, a), m.unsqueeze(g, -1)), -1))
     )
 
 
@@ -75,14 +75,12 @@ def linalg_solve(A: Array, B: Array, *, left: bool = True) -> Array:
     check_matrix("linalg.solve", A, square=True)
     if A.dtype != B.dtype:
         raise RuntimeError(
-            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {title(A)} "
+            f"linalg.solve: Expected A and B to have the same dtype, but got A of type {title(A)} "
             f"and B of type {title(B)} instead"
         )
     vector = _is_vector(A.shape, B.shape)
     if vector and not left:
-        raise RuntimeError(
-            "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False."
-        )
+        raise RuntimeError("linalg.solve: Vector broadcasting is not supported for left=False.")
     b = B[..., None] if vector else B
     n = A.shape[-1]
     if b.shape[-2 if left else -1] != n:
@@ -184,9 +182,7 @@ def triangular_solve(
 ) -> tuple[Array, Array]:
     """X with A X = input for triangular A, and A itself."""
     a = m.transpose(A, -2, -1) if transpose else A
-    x = m.linalg_solve_triangular(
-        a, input, upper=upper != transpose, unitriangular=unitriangular
-    )
+    x = m.linalg_solve_triangular(a, input, upper=upper != transpose, unitriangular=unitriangular)
     return x, m.clone(A)
 
 
@@ -260,8 +256,11 @@ def linalg_inv(input: Array) -> Array:
         return np.linalg.inv(input)
     except np.linalg.LinAlgError:
         raise linalg_error(
-            "inv", ValueError("The diagonal element is zero, the inversion could not be completed "
-            "because the input matrix is singular.")
+            "inv",
+            ValueError(
+                "The diagonal element is zero, the inversion could not be completed "
+                "because the input matrix is singular."
+            ),
         ) from None
 
 
@@ -392,7 +391,8 @@ def linalg_matrix_exp(A: Array) -> Array:
 
     if not A.size:
         return A.copy()
-    return np.asarray(linalg.expm(A)).astype(A.dtype, copy=False)
+    wide = A.astype(np.complex128 if A.dtype.kind == "c" else np.float64, copy=False)
+    return np.asarray(linalg.expm(wide)).astype(A.dtype, copy=False)
 
 
 # ---------------------------------------------------------------- LU
@@ -420,9 +420,7 @@ def linalg_lu_factor(m: Any, A: Array, *, pivot: bool = True) -> Any:
 
 
 @composite(method=False)
-def linalg_lu_factor_ex(
-    m: Any, A: Array, *, pivot: bool = True, check_errors: bool = False
-) -> Any:
+def linalg_lu_factor_ex(m: Any, A: Array, *, pivot: bool = True, check_errors: bool = False) -> Any:
     """`linalg_lu_factor`, and zeros (int32) that say that all went well."""
     compact, pivots = m.linalg_lu_factor(A, pivot=pivot)
     return compact, pivots, m.no_errors(A)
@@ -486,147 +484,7 @@ def lu_solve(m: Any, b: Array, LU_data: Array, LU_pivots: Array) -> Array:
     return m.linalg_lu_solve(LU_data, LU_pivots, b)
 
 
-# ---------------------------------------------------------------- products
-@composite(out=True, aliases=("cross",))
-def linalg_cross(m: Any, input: Array, other: Array, *, dim: int = -1) -> Array:
-    """The cross product of vectors of three elements along `dim`."""
-    if input.ndim != other.ndim:
-        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
-    d = wrap_dim(dim, input.ndim)
-    if input.shape[d] != 3 or other.shape[d] != 3:
-        raise RuntimeError(
-            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[d]} and "
-            f"{other.shape[d]}"
-        )
-    turned = [(m.roll(x, -1, d), m.roll(x, -2, d)) for x in (input, other)]
-    return turned[0][0] * turned[1][1] - turned[0][1] * turned[1][0]
-
-
-@composite(method=False, out=True)
-def linalg_vecdot(m: Any, x: Array, y: Array, *, dim: int = -1) -> Array:
-    """The dot products of vectors along `dim`, the first conjugated."""
-    if x.shape[dim] != y.shape[dim]:
-        raise RuntimeError(
-            f"linalg.vecdot: Expected x and y to have the same size at dim {dim}, got "
-            f"{x.shape[dim]} and {y.shape[dim]}"
-        )
-    return m.sum(m.conj(x) * y, dim)
-
-
-@composite(method=False)
-def linalg_multi_dot(m: Any, tensors: Sequence[Any]) -> Array:
-    """The product of two or more matrices, in the cheapest order (the outer ones may be vectors)."""
-    if len(tensors) < 2:
-        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(tensors)}")
-    first, last = tensors[0].ndim == 1, tensors[-1].ndim == 1
-    chain = list(tensors)
-    if first:
-        chain[0] = m.unsqueeze(chain[0], 0)
-    if last:
-        chain[-1] = m.unsqueeze(chain[-1], -1)
-    for i, t in enumerate(chain):
-        if t.ndim != 2:
-            raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {t.ndim}D")
-    sizes = [chain[0].shape[0], *(t.shape[1] for t in chain)]
-    product = _cheapest(m, chain, _splits(sizes), 0, len(chain) - 1)
-    product = m.squeeze(product, 0) if first else product
-    return m.squeeze(product, -1) if last else product
-
-
-def _splits(sizes: Sequence[int]) -> dict[tuple[int, int], int]:
-    """Where to split each run of matrices (Cormen et al., Introduction to Algorithms, 15.2)."""
-    n = len(sizes) - 1
-    cost = {(i, i): 0 for i in range(n)}
-    where: dict[tuple[int, int], int] = {}
-    for length in range(1, n):
-        for i in range(n - length):
-            j = i + length
-            options = {
-                k: cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1]
-                for k in range(i, j)
-            }
-            where[i, j] = min(options, key=lambda k: options[k])
-            cost[i, j] = options[where[i, j]]
-    return where
-
-
-def _cheapest(m: Any, chain: Sequence[Any], where: Any, i: int, j: int) -> Any:
-    if i == j:
-        return chain[i]
-    k = where[i, j]
-    return m.matmul(_cheapest(m, chain, where, i, k), _cheapest(m, chain, where, k + 1, j))
-
-
-def _rising_powers(m: Any, x: Any, count: int) -> Any:
-    """The powers 0 to count - 1 of each element, in a new last dimension."""
-    ones = m.mul(m.unsqueeze(x, -1), 0) + 1
-    if count < 2:
-        return m.narrow(ones, -1, 0, count)
-    powers = m.expand(m.unsqueeze(x, -1), (*x.shape, count - 1))
-    return m.cat([ones, m.cumprod(powers, -1)], -1)
-
-
-@composite(method=False)
-def linalg_vander(m: Any, x: Array, *, N: int | None = None) -> Array:
-    """The powers 0 to N - 1 of the elements of the last dimension, in rows."""
-    x = m.reshape(x, (1,)) if not x.ndim else x
-    if N is not None and N <= 1:
-        raise RuntimeError(f"N must be greater than 1, but got {N}")
-    return _rising_powers(m, x, x.shape[-1] if N is None else N)
-
-
-@composite(method=False)
-def vander(m: Any, x: Array, N: int | None = None, increasing: bool = False) -> Array:
-    """The matrix of powers of a vector's elements, falling unless `increasing`."""
-    if x.ndim != 1:
-        raise RuntimeError(f"x must be a one-dimensional tensor, got shape {list(x.shape)}")
-    powers = _rising_powers(m, x, x.shape[0] if N is None else N)
-    return powers if increasing else m.flip(powers, (1,))
-
-
-def _size(shape: Sequence[int]) -> int:
-    return math.prod(shape)
-
-
-@composite(method=False)
-def linalg_tensorinv(m: Any, A: Array, ind: int = 2) -> Array:
-    """The inverse of A seen as a matrix from its last dimensions to its first `ind`."""
-    if ind <= 0:
-        raise RuntimeError("Expected a strictly positive integer for 'ind'")
-    front, back = tuple(A.shape[:ind]), tuple(A.shape[ind:])
-    if _size(front) != _size(back):
-        raise RuntimeError(
-            "Expected self to satisfy the requirement prod(self.shape[ind:]) == "
-            f"prod(self.shape[:ind]), but got {_size(back)} != {_size(front)}"
-        )
-    inverse = m.linalg_inv(m.reshape(A, (_size(front), _size(back))))
-    return m.reshape(inverse, (*back, *front))
-
-
-@composite(method=False)
-def linalg_tensorsolve(m: Any, A: Array, B: Array, dims: Any = None) -> Array:
-    """X with tensordot(A, X) = B over all dimensions of X."""
-    if dims is not None:
-        moved = [wrap_dim(d, A.ndim) for d in dims]
-        A = m.movedim(A, moved, list(range(A.ndim - len(moved), A.ndim)))
-    rest = tuple(A.shape[B.ndim :])
-    if _size(B.shape) != _size(rest):
-        raise RuntimeError(
-            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == "
-            f"prod(self.shape[:other.ndim]), but got {_size(rest)} != {_size(B.shape)}"
-        )
-    square = m.reshape(A, (_size(B.shape), _size(rest)))
-    return m.reshape(m.linalg_solve(square, m.reshape(B, (-1,))), rest)
-
-
-@composite(method=False)
-def linalg_diagonal(
-    m: Any, A: Array, *, offset: int = 0, dim1: int = -2, dim2: int = -1
-) -> Array:
-    """The diagonals of the matrices in two dimensions, by default the last."""
-    return m.diagonal(A, offset, dim1, dim2)
-
-
+# ---------------------------------------------------------------- reflections
 @composite(method=False)
 def linalg_householder_product(m: Any, A: Array, tau: Array) -> Array:
     """The first columns of the product of Householder reflections, vectors in A's columns."""
@@ -638,5 +496,3 @@ def linalg_householder_product(m: Any, A: Array, tau: Array) -> Array:
         t = m.unsqueeze(m.narrow(tau, -1, i, 1), -1)
         out = out - m.matmul(column * t, m.matmul(adjoint(m, column), out))
     return out
-
-

@@ -46,10 +46,8 @@ def linalg_matrix_norm(
         return m.linalg_vector_norm(x, 2, (a, b), keepdim)
     if ord in ("nuc", 2, -2):
         values = m.linalg_svdvals(m.movedim(x, (a, b), (-2, -1)))
-        if ord == "nuc":
-            out = m.sum(values, -1)
-        else:
-            out = (m.amax if ord == 2 else m.amin)(values, -1)
+        fold = m.sum if ord == "nuc" else m.amax if ord == 2 else m.amin
+        out = fold(values, -1)
     elif ord in (1, -1, math.inf, -math.inf):
         summed, chosen = (a, b) if abs(ord) == 1 else (b, a)
         sums = m.sum(m.abs(x), summed, True)

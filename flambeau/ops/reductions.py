@@ -47,9 +47,7 @@ def _check_inexact(name: str, input: Array, dtype: Any) -> None:
         "input": lambda m, g, input_shape, dim, keepdim: _spread(m, g, input_shape, dim, keepdim)
     },
 )
-def sum(
-    input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Array:
+def sum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
     """The sum of all elements, or over the dimensions `dim`; integers are summed as int64."""
     work, kind = accumulator(input, dtype)
     axes = wrap_dims(dim, input.ndim)
@@ -60,8 +58,9 @@ def sum(
 @reduction(
     out=True,
     grad={
-        "input": lambda m, g, input_shape, dim, keepdim: _spread(m, g, input_shape, dim, keepdim)
-        / count(input_shape, dim)
+        "input": lambda m, g, input_shape, dim, keepdim: (
+            _spread(m, g, input_shape, dim, keepdim) / count(input_shape, dim)
+        )
     },
 )
 def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
@@ -81,9 +80,7 @@ def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
         )
     },
 )
-def nansum(
-    input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Array:
+def nansum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
     """`sum` with NaN counted as zero."""
     if input.dtype.kind in "fV":
         input = np.where(np.isnan(input), input.dtype.type(0), input)

@@ -152,7 +152,7 @@ def logcumsumexp(input: Array, dim: int) -> Array:
 def diff(
     m: Any, input: Array, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None
 ) -> Array:
-    """The n-th differences of neighbours along `dim`, after `prepend` and `append` are joined on."""
+    """The n-th differences of neighbours along `dim`, `prepend` and `append` joined on first."""
     if not input.ndim:
         raise RuntimeError("diff expects input to be at least one-dimensional")
     if n < 0:
@@ -198,9 +198,7 @@ def _panels(m: Any, y: Any, x: Any, dx: Any, dim: int) -> tuple[Any, int]:
 
 
 @composite(method=False, aliases=("trapz",))
-def trapezoid(
-    m: Any, y: Array, x: Any = None, dx: Any = None, dim: int = -1
-) -> Array:
+def trapezoid(m: Any, y: Array, x: Any = None, dx: Any = None, dim: int = -1) -> Array:
     """The area under `y` along `dim` by the trapezoidal rule, at points `x` or in steps of `dx`."""
     x, dx = (None, x) if x is not None and is_number(x) else (x, dx)
     panels, d = _panels(m, y, x, dx, dim)
@@ -208,9 +206,7 @@ def trapezoid(
 
 
 @composite(method=False)
-def cumulative_trapezoid(
-    m: Any, y: Array, x: Any = None, dx: Any = None, dim: int = -1
-) -> Array:
+def cumulative_trapezoid(m: Any, y: Array, x: Any = None, dx: Any = None, dim: int = -1) -> Array:
     """The running area under `y` along `dim` by the trapezoidal rule."""
     panels, d = _panels(m, y, x, dx, dim)
     return m.cumsum(panels, d) / 2.0

@@ -233,9 +233,7 @@ def _product_shares(
     )
     start = m.where(m.eq(x, 0), 1, x) if own else zeros + 1
     rest = m.scatter_reduce(start, dim, index, m.where(none, 1, src), "prod")
-    mine = m.where(
-        m.eq(x, 0), m.where(m.eq(count, 1), rest, 0), out / m.where(m.eq(x, 0), 1, x)
-    )
+    mine = m.where(m.eq(x, 0), m.where(m.eq(count, 1), rest, 0), out / m.where(m.eq(x, 0), 1, x))
     if not own:
         mine = zeros + 1
     alone = m.where(m.eq(m.gather(count, dim, index), 1), m.gather(rest, dim, index), 0)
@@ -253,7 +251,9 @@ def _product_shares(
             )
         ),
         "src": lambda m, g, input, dim, index, src, out, reduce, include_self: (
-            _scatter_reduce_gradients(m, g, "src", input, dim, index, src, out, reduce, include_self)
+            _scatter_reduce_gradients(
+                m, g, "src", input, dim, index, src, out, reduce, include_self
+            )
         ),
     },
 )
@@ -296,7 +296,7 @@ def index_reduce(
     """`input` with the rows of `source` folded in at `index` by prod, mean, amax or amin."""
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(
-            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+            f"index_reduce(): Expected reduce to be prod, mean, amax or amin but got {reduce}."
         )
     if not input.ndim:
         index = m.reshape(index, ())
@@ -305,5 +305,3 @@ def index_reduce(
     d = wrap_dim(dim, input.ndim)
     places = _rows_as_places(m, index, d, source.shape)
     return m.scatter_reduce(input, d, places, source, reduce, include_self=include_self)
-
-

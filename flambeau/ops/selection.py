@@ -79,9 +79,7 @@ def nonzero_static(input: Array, *, size: int, fill_value: int = -1) -> Array:
 
 def _check_mask(name: str, mask: Array) -> None:
     if mask.dtype.kind != "b":
-        raise RuntimeError(
-            f"{name}: expected BoolTensor for mask, but got {title(mask)}"
-        )
+        raise RuntimeError(f"{name}: expected BoolTensor for mask, but got {title(mask)}")
 
 
 # ---------------------------------------------------------------- masks

@@ -303,9 +303,7 @@ def sum_to_size(input: Array, size: Any) -> Array:
     if input.shape == shape and shape:
         return input
     extra = input.ndim - len(shape)
-    fits = extra >= 0 and all(
-        n in (1, input.shape[i + extra]) for i, n in enumerate(shape)
-    )
+    fits = extra >= 0 and all(n in (1, input.shape[i + extra]) for i, n in enumerate(shape))
     if not fits:
         raise RuntimeError(
             f"size {{{list(shape)}}} is not expandable to size {{{list(input.shape)}}}."
@@ -401,9 +399,7 @@ def byte_offset(input: Array) -> int:
     root = input
     while isinstance(root.base, np.ndarray):
         root = root.base
-    return int(
-        input.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-    )
+    return int(input.__array_interface__["data"][0] - root.__array_interface__["data"][0])
 
 
 @view(

@@ -170,7 +170,7 @@ def unique(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """The unique elements (or slices along `dim`), sorted; with inverse indices and counts if asked."""
+    """The unique elements (or slices along `dim`), sorted; inverse indices and counts if asked."""
     return _chosen(m.unique_of(input, dim), return_inverse, return_counts)
 
 
@@ -271,9 +271,7 @@ def bucketize(
 ) -> Array:
     """The number of the bucket between sorted `boundaries` into which each value falls."""
     if boundaries.ndim != 1:
-        raise RuntimeError(
-            f"boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})"
-        )
+        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
     if is_number(input):
         input = m.number(input)
     return m.search(boundaries, input, right, out_int32)

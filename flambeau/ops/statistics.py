@@ -42,10 +42,9 @@ def _apart(m: Any, x: Any, dim: Any, correction: float) -> Any:
     method=False,
     node="VarBackward0",
     grad={
-        "input": lambda m, g, input, dim, correction, keepdim: restore_dims(
-            m, g, input.shape, dim, keepdim
+        "input": lambda m, g, input, dim, correction, keepdim: (
+            restore_dims(m, g, input.shape, dim, keepdim) * _apart(m, input, dim, correction)
         )
-        * _apart(m, input, dim, correction)
     },
 )
 def var_of(input: Array, dim: Any, correction: float, keepdim: bool) -> Array:
@@ -146,9 +145,7 @@ def std_mean(
 
 
 # ---------------------------------------------------------------- norms
-def _norm_gradient(
-    m: Any, g: Any, x: Any, out: Any, ord: float, dim: Any, keepdim: bool
-) -> Any:
+def _norm_gradient(m: Any, g: Any, x: Any, out: Any, ord: float, dim: Any, keepdim: bool) -> Any:
     g, out = (restore_dims(m, v, x.shape, dim, keepdim) for v in (g, out))
     if ord == 0:
         return m.mul(x, 0)
@@ -258,7 +255,7 @@ def dist(m: Any, input: Array, other: Array, p: float = 2) -> Array:
 def renorm(m: Any, input: Array, p: float, dim: int, maxnorm: float) -> Array:
     """`input` with every slice along `dim` whose p-norm exceeds `maxnorm` scaled down to it."""
     if input.ndim < 2:
-        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions")
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.ndim}")
     d = wrap_dim(dim, input.ndim)
     others = tuple(i for i in range(input.ndim) if i != d)
     norms = m.linalg_vector_norm(input, p, others, True)
@@ -517,5 +514,3 @@ def corrcoef(m: Any, input: Array) -> Array:
     if m.dtype(spread).is_complex:
         spread = m.real(spread)
     return c / m.unsqueeze(spread, 1) / m.unsqueeze(spread, 0)
-
-

@@ -314,4 +314,3 @@ signbit = pointwise(
     excuse="a truth value",
     doc="Whether the sign bit is set: negative numbers, and -0.0.",
 )
-

@@ -156,7 +156,8 @@ def _through_decomposition(node: OpNode, g: Any) -> list[Any]:
     from ..autograd.decomposition import differentiate
 
     op = node.op
-    values = dict(zip(op.signature.parameters, _unpack(node, op.signature.parameters, True)))
+    names = list(op.signature.parameters)
+    values = dict(zip(names, _unpack(node, names, True), strict=True))
     wanted = [name for name, *_ in node.targets]
     return differentiate(op, values, wanted, g)
 

@@ -17,18 +17,16 @@ def _numpy_names(op: Op) -> dict[str, str]:
     """NumPy's spellings of the op's parameters, which PyTorch takes as well."""
     names = list(op.signature.parameters)
     required = [n for n in names if n not in op.defaults]
-    found = {}
-    for ours, theirs in _NUMPY_NAMES.items():
-        if (
-            ours in op.params
-            and theirs not in names
-            and required[-1:] in ([ours], [op.tensors[-1]])
-        ):
-            found[ours] = theirs
+    found = {
+        ours: theirs
+        for ours, theirs in _NUMPY_NAMES.items()
+        if ours in op.params and theirs not in names and required[-1:] in ([ours], [op.tensors[-1]])
+    }
     return {k: v for k, v in found.items() if k in op.defaults or required[-1] == k}
 
 
 def rename_lines(op: Op) -> str:
+    """Statements that give NumPy's spellings of arguments their PyTorch names."""
     text = ""
     for ours, theirs in _numpy_names(op).items():
         text += f"    if {theirs} is not None:\n        {ours} = {theirs}\n"
@@ -38,6 +36,7 @@ def rename_lines(op: Op) -> str:
 
 
 def missing_argument(op: Op, name: str) -> None:
+    """Report that the argument `name` was given under neither of its names."""
     raise TypeError(f"{op.name}() missing 1 required positional argument: '{name}'")
 
 
@@ -47,6 +46,7 @@ def raise_not_a_list(op: Op, name: str) -> None:
 
 
 def argument_text(op: Op) -> str:
+    """The argument list of the op's function."""
     parts, keyword_only = [], False
     renamed = _numpy_names(op)
     for p in op.signature.parameters.values():
@@ -67,6 +67,7 @@ def argument_text(op: Op) -> str:
 
 
 def call_text(op: Op, array: bool) -> str:
+    """The arguments with which the op's forward function is called."""
     parts = []
     for p in op.signature.parameters.values():
         value = p.name

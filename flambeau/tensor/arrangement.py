@@ -109,6 +109,14 @@ Tensor.real = property(_real, _set_real)
 Tensor.imag = property(_imag, _set_imag)
 
 
+def _divided(self: Any, other: Any) -> Any:
+    """``other / self``, under Python 2's name of the operator."""
+    return other / self
+
+
+Tensor.__rdiv__ = _divided
+
+
 # ---------------------------------------------------------------- in-place views
 def _inplace_view(name: str) -> None:
     """Define ``name_``: the tensor itself becomes the view that ``name`` gives."""

@@ -13,7 +13,7 @@ from .functions import publish
 class TensorType:
     """An old-style constructor such as ``FloatTensor``: a dtype, called like `Tensor`."""
 
-    def __init__(self, dtype: dtypes.dtype, name: str):
+    def __init__(self, dtype: dtypes.dtype, name: str) -> None:
         self.dtype, self.__name__, self.__module__ = dtype, name, "torch"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

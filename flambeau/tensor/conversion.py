@@ -189,6 +189,13 @@ def resize_(self: Any, *size: Any, memory_format: Any = None) -> Any:
     return self
 
 
+@publish
+@method
+def resize_as_(self: Any, the_template: Any, *, memory_format: Any = None) -> Any:
+    """Give this tensor the size of another one in place."""
+    return resize_(self, tuple(the_template._d.shape))
+
+
 @method
 def where(self: Any, condition: Any, other: Any) -> Any:
     """This tensor's elements where `condition` holds, those of `other` elsewhere."""

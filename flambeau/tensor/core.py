@@ -70,6 +70,7 @@ try:
 except ImportError:  # an interpreter without reference counts: always copy
 
     def REFERENCES(_: object) -> int:
+        """More owners than anything is taken over from."""
         return 1 << 30
 
 

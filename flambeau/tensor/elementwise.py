@@ -204,11 +204,9 @@ class _Elementwise:
         general = f"general_{op.name}({arguments})"
         lines = [f"def {name}({arguments}):"]
         if self.binary and not self.scalar:
-            lines += [
-                "    c = o.__class__",
-                "    if c is float or c is int:",
-                f"        return {general if op.numbers == 'none' else f'{op.name}_scalar(self, o)'}",
-            ]
+            for_number = general if op.numbers == "none" else f"{op.name}_scalar(self, o)"
+            lines += ["    c = o.__class__", "    if c is float or c is int:"]
+            lines.append(f"        return {for_number}")
         lines += ["    try:", "        a = self._d", "        t = self._t"]
         if self.binary and not self.scalar:
             lines += ["        b = o._d", "        u = o._t"]

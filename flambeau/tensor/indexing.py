@@ -178,8 +178,8 @@ def _check_mask(mask: Any, shape: tuple[int, ...], start: int) -> None:
     for k, n in enumerate(mask.shape):
         if start + k < len(shape) and shape[start + k] != n:
             raise IndexError(
-                f"The shape of the mask {list(mask.shape)} at index {k} does not match the shape of "
-                f"the indexed tensor {list(shape)} at index {start + k}"
+                f"The shape of the mask {list(mask.shape)} at index {k} does not match the shape "
+                f"of the indexed tensor {list(shape)} at index {start + k}"
             )
 
 

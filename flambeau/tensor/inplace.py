@@ -28,9 +28,9 @@ def check_writable(t: Any, where: str) -> None:
     check_inference(t)
     if not t._d.flags.writeable:
         raise RuntimeError(
-            f"{where}: unsupported operation: more than one element of the written-to tensor refers "
-            "to a single memory location (or its memory is read-only). Please clone() the tensor "
-            "before performing the operation."
+            f"{where}: unsupported operation: more than one element of the written-to tensor "
+            "refers to a single memory location (or its memory is read-only). Please clone() the "
+            "tensor before performing the operation."
         )
 
 

@@ -93,7 +93,7 @@ def printoptions(**kwargs: Any) -> Iterator[None]:
 class _Whole:
     """The format of integers and truth values."""
 
-    def __init__(self, values: list[Any]):
+    def __init__(self, values: list[Any]) -> None:
         self.width = max((len(str(v)) for v in values), default=1)
 
     def render(self, value: Any) -> str:
@@ -103,7 +103,7 @@ class _Whole:
 class _Real:
     """The format of floating-point numbers, chosen for `values` (float64)."""
 
-    def __init__(self, values: Any):
+    def __init__(self, values: Any) -> None:
         finite = values[np.isfinite(values) & (values != 0)]
         self.whole, self.scientific = True, False
         if finite.size:
@@ -133,7 +133,7 @@ class _Real:
 class _Complex:
     """The format of complex numbers: one for the real parts, one for the imaginary parts."""
 
-    def __init__(self, values: Any):
+    def __init__(self, values: Any) -> None:
         self._real, self._imag = _Real(values.real), _Real(values.imag)
         self.width = self._real.width + self._imag.width + 1
 
@@ -181,10 +181,8 @@ def _render_array(d: Any, indent: int, summarize: bool, form: Any) -> str:
     if d.ndim == 1:
         return _render_vector(d, indent, summarize, form)
     edge = _options.edgeitems
-    if summarize and len(d) > 2 * edge:
-        rows = [*d[:edge], None, *d[len(d) - edge :]]
-    else:
-        rows = list(d)
+    cut = summarize and len(d) > 2 * edge
+    rows = [*d[:edge], None, *d[len(d) - edge :]] if cut else list(d)
     parts = [
         "..." if row is None else _render_array(row, indent + 1, summarize, form) for row in rows
     ]

@@ -144,7 +144,9 @@ def _sized(name: str, draw: Callable[[Generator, int, Any], Any], doc: str) -> N
 def _check_inexact(name: str, kind: Any) -> None:
     if not dtypes.from_numpy_dtype(kind).inexact:
         title = dtypes.from_numpy_dtype(kind).title
-        raise NotImplementedError(f"\"{name}\" not implemented for '{title}': a floating dtype is needed")
+        raise NotImplementedError(
+            f"\"{name}\" not implemented for '{title}': a floating dtype is needed"
+        )
 
 
 _sized(

@@ -71,7 +71,7 @@ def refuse_inference() -> None:
 class _Writer:
     """Writes the node and its recorder; ``rules`` are (names asked for, rule) by argument."""
 
-    def __init__(self, op: Op, rules: dict[str, tuple[tuple[str, ...], Any]]):
+    def __init__(self, op: Op, rules: dict[str, tuple[tuple[str, ...], Any]]) -> None:
         self.op, self.rules = op, rules
         self.arguments = list(op.signature.parameters)
         self.edges = {name: f"e{i}" for i, name in enumerate(op.tensors)}

@@ -250,16 +250,16 @@ class Tensor(TensorCore, metaclass=TensorMeta):
     def grad(self) -> Any:
         """The gradient accumulated by backward, or None."""
         held = self._grad
-        if held is None and self._gf is not None and not self.is_leaf:
-            if not self.retains_grad:
-                warnings.warn(
-                    "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. "
-                    "Its .grad attribute won't be populated during autograd.backward(). If you "
-                    "indeed want the .grad field to be populated for a non-leaf Tensor, use "
-                    ".retain_grad() on the non-leaf Tensor.",
-                    UserWarning,
-                    stacklevel=2,
-                )
+        lost = held is None and self._gf is not None and not self.is_leaf
+        if lost and not self.retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
+                ".grad attribute won't be populated during autograd.backward(). If you indeed want "
+                "the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the "
+                "non-leaf Tensor.",
+                UserWarning,
+                stacklevel=2,
+            )
         return held
 
     @grad.setter
@@ -295,10 +295,10 @@ class Tensor(TensorCore, metaclass=TensorMeta):
     ) -> None:
         """Add the gradients of this tensor with respect to the leaves to their ``grad``."""
         n = self._gf
-        if inputs is None and gradient is None and n is not None and not create_graph:
-            if self._d.size == 1 and not self._t.is_complex:
-                engine.execute((n,), (engine.ones_like(self._d),), bool(retain_graph), False)
-                return
+        plain = inputs is None and gradient is None and n is not None and not create_graph
+        if plain and self._d.size == 1 and not self._t.is_complex:
+            engine.execute((n,), (engine.ones_like(self._d),), bool(retain_graph), False)
+            return
         from ..autograd.interface import backward
 
         backward(self, gradient, retain_graph, create_graph, inputs=inputs)
@@ -358,8 +358,7 @@ class Tensor(TensorCore, metaclass=TensorMeta):
     @property
     def data(self) -> Tensor:
         """The same memory without autograd; changes through it are not counted."""
-        out = from_array(self._d)
-        return out
+        return from_array(self._d)
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -445,7 +444,9 @@ class Tensor(TensorCore, metaclass=TensorMeta):
                 f"{list(self._d.shape)} to {kind.__name__}"
             )
         if self._t.is_complex and kind is not builtins.complex:
-            raise RuntimeError(f"value of a {self._t} tensor cannot be converted to {kind.__name__}")
+            raise RuntimeError(
+                f"value of a {self._t} tensor cannot be converted to {kind.__name__}"
+            )
         return kind(self._d.item())
 
     def __int__(self) -> builtins.int:
@@ -527,7 +528,9 @@ class Tensor(TensorCore, metaclass=TensorMeta):
 
     def __invert__(self) -> Any:
         if self._t.inexact:
-            raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+            raise TypeError(
+                "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+            )
         return FAST["F"].bitwise_not(self)
 
     __torch_function__ = None

@@ -157,7 +157,9 @@ def test_as_in_torch(script):
     [
         lambda x: x.reshape(3, 2) @ x,
         lambda x: fl.nn.functional.gelu(x),
-        lambda x: fl.nn.functional.conv1d(x.view(1, 2, 3), x.view(2, 1, 3)[:, :, :2].expand(2, 2, 2)),
+        lambda x: fl.nn.functional.conv1d(
+            x.view(1, 2, 3), x.view(2, 1, 3)[:, :, :2].expand(2, 2, 2)
+        ),
         lambda x: x.std(1),
         lambda x: fl.stack([x, x.sin()]).flatten(),
         lambda x: fl.nn.functional.batch_norm(x, None, None, training=True),

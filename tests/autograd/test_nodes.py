@@ -70,7 +70,9 @@ def _changed(b):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_the_name_of_the_node(name):
-    agree(lambda L: NAMED[name](L, leaf(L, 1.0, 2.0)).grad_fn.name().removeprefix("torch::autograd::"))
+    agree(
+        lambda L: NAMED[name](L, leaf(L, 1.0, 2.0)).grad_fn.name().removeprefix("torch::autograd::")
+    )
 
 
 @scripts

@@ -82,9 +82,22 @@ def test_any_shape_and_strides(m, k, n, places, dtype, count):
     check(result, a.astype("float64") @ b.astype("float64"), dtype)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (6, 64, 64), (12, 1000, 128), (700, 3, 700),
-                                   (1, 700, 700), (700, 700, 1), (4, 33, 5000), (520, 530, 540),
-                                   (300, 3, 1), (900, 70, 5), (5, 3, 1000)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 1, 1),
+        (6, 64, 64),
+        (12, 1000, 128),
+        (700, 3, 700),
+        (1, 700, 700),
+        (700, 700, 1),
+        (4, 33, 5000),
+        (520, 530, 540),
+        (300, 3, 1),
+        (900, 70, 5),
+        (5, 3, 1000),
+    ],
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.usefixtures("path", "thread_count")
 def test_shapes_that_choose_different_plans(shape, dtype):
@@ -121,8 +134,17 @@ def test_batches_of_any_strides():
     check(matmul(a[::-2], b[::2]), np.matmul(a[::-2].astype("float64"), b[::2]), "float32")
 
 
-@pytest.mark.parametrize(("left", "right"), [((0, 3), (3, 4)), ((2, 0), (0, 4)), ((2, 3), (3, 0)),
-                                             ((0, 2, 3), (3, 4)), ((5, 0), (0,)), ((0,), (0,))])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((0, 3), (3, 4)),
+        ((2, 0), (0, 4)),
+        ((2, 3), (3, 0)),
+        ((0, 2, 3), (3, 4)),
+        ((5, 0), (0,)),
+        ((0,), (0,)),
+    ],
+)
 @pytest.mark.usefixtures("path")
 def test_extents_of_zero(left, right):
     a, b = np.ones(left, "float32"), np.ones(right, "float32")

@@ -62,5 +62,8 @@ COUNTS_TIES: Excuses = {
 
 NEEDS_A_LAYOUT: Excuses = {
     **_all("as_strided as_strided_copy as_strided_back", "the layout in memory is its subject"),
-    **_all("view_as view_as_size view_as_complex view_as_complex_copy", "refuses memory that no view can describe"),
+    **_all(
+        "view_as view_as_size view_as_complex view_as_complex_copy",
+        "refuses memory that no view can describe",
+    ),
 }

@@ -1,8 +1,8 @@
 """Sample calls for every op: what the derived tests of ops run over.
 
-`SAMPLES` maps an op's name to calls ``(args, kwargs)`` in the order of its signature. NumPy arrays stand
-for tensors, floating-point ones for tensors that may require a gradient. Values stay away from ties,
-poles and edges unless a case is about them, so that finite differences can check any of them.
+`SAMPLES` maps an op's name to calls ``(args, kwargs)`` in the order of its signature. NumPy arrays
+stand for tensors, floating-point ones for tensors that may require a gradient. Values stay away
+from ties, poles and edges unless a case is about them, so that finite differences can check any of them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ Z = complex_normal
 # ---------------------------------------------------------------- one tensor
 add(
     """neg positive abs sign sgn square exp expm1 exp2 sin cos tan sinh cosh tanh asinh atan sigmoid
-    erf erfc i0 i1 sinc ceil floor trunc frac round deg2rad rad2deg floating nan_to_num signbit isnan
+    erf erfc i0 i1 sinc ceil floor trunc frac round deg2rad rad2deg floating nan_to_num signbit
+    isnan
     isinf isfinite isposinf isneginf isreal logical_not clone""",
     call(N(3, 4)),
     call(N()),

@@ -66,7 +66,11 @@ def test_close_at_edges(equal_nan: bool) -> None:
     def script(L):
         x, y = L.from_numpy(a), L.from_numpy(b)
         close = L.isclose(x, y, rtol=0.1, atol=0.2, equal_nan=equal_nan)
-        return [close, L.allclose(x, y, equal_nan=equal_nan), L.isclose(L.arange(9), L.arange(9) ** 2 // 4)]
+        return [
+            close,
+            L.allclose(x, y, equal_nan=equal_nan),
+            L.isclose(L.arange(9), L.arange(9) ** 2 // 4),
+        ]
 
     agree_on_script(script)
 

@@ -479,7 +479,9 @@ def test_forward_mode_gives_the_slopes(name: str) -> None:
         scalar = project(plain, 1)
         if scalar is None or not scalar.requires_grad:
             continue
-        expected = slope(lambda s, along=along: number(project(sample.run(moved(sample, along, s)), 1)))
+        expected = slope(
+            lambda s, along=along: number(project(sample.run(moved(sample, along, s)), 1))
+        )
         turn = iter(along)
 
         def dual(array: np.ndarray, turn: Any = turn) -> Any:
@@ -602,9 +604,7 @@ def test_methods_are_the_functions(name: str) -> None:
 
 
 # ---------------------------------------------------------------- compiled kernels
-SHORT = [
-    n for n in OPS if REGISTRY[n].family == "pointwise" and len(REGISTRY[n].tensors) <= 2
-]
+SHORT = [n for n in OPS if REGISTRY[n].family == "pointwise" and len(REGISTRY[n].tensors) <= 2]
 SIZE = 8192 + 77
 
 
@@ -625,7 +625,9 @@ def test_large_tensors_give_what_small_ones_do(name: str, dtype: Any) -> None:
     for _, sample in each(name):
         arrays = sample.arrays()
         parameters = {k: v for k, v in sample.values.items() if k not in op.tensors}
-        numbers = [sample.values[t] for t in op.tensors if not isinstance(sample.values[t], np.ndarray)]
+        numbers = [
+            sample.values[t] for t in op.tensors if not isinstance(sample.values[t], np.ndarray)
+        ]
         constant = len(arrays) < len(op.tensors)
         if numbers or constant or any(a.dtype.kind != "f" for a in arrays):
             continue

@@ -305,7 +305,7 @@ def test_refusals_read_like_pytorch(case):
     caught = []
     for library, schedulers in ((fl, our_schedulers), (torch, torch_schedulers)):
         optimizer = make_optimizer(library, momentum=0.9)
-        with pytest.raises(Exception) as e:  # noqa: PT011 - the type is what is compared
+        with pytest.raises(Exception) as e:
             REFUSED[case](schedulers, optimizer)
         caught.append((e.type, str(e.value) if case != "base" else ""))
     assert caught[0] == caught[1]

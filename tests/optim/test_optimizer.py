@@ -25,7 +25,7 @@ def theirs(*shape):
 
 def failure(make):
     """The exception type and message of ``make()``; its warnings are errors of their own."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - the type is what is compared
+    with pytest.raises(Exception) as caught:
         make()
     return caught.type.__name__, str(caught.value)
 

@@ -89,7 +89,7 @@ def test_what_is_no_data(name):
 
     kinds = []
     for library in (torch, flambeau):
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - compared below
+        with pytest.raises(Exception) as caught:
             library.tensor(WRONG[name])
         kinds.append([k.__name__ for k in type(caught.value).__mro__])
     assert kinds[0][0] in kinds[1], caught.value
@@ -216,7 +216,11 @@ def from_buffers(L):
     b = bytearray(np.arange(3, dtype=np.float32).tobytes())
     t = L.frombuffer(b, dtype=L.float32)
     b[0:4] = np.float32(9).tobytes()
-    return t, L.frombuffer(b, dtype=L.float32, count=1, offset=4), L.frombuffer(b, dtype=L.uint8).shape
+    return (
+        t,
+        L.frombuffer(b, dtype=L.float32, count=1, offset=4),
+        L.frombuffer(b, dtype=L.uint8).shape,
+    )
 
 
 @scripts

@@ -53,13 +53,22 @@ def an_empty_name(L):
 
 @scripts
 def tensors_say_where_they_are(L):
-    return str(L.ones(1).device), str(L.ones(1, device="meta").device), L.ones(1, device="cpu").is_cuda
+    return (
+        str(L.ones(1).device),
+        str(L.ones(1, device="meta").device),
+        L.ones(1, device="cpu").is_cuda,
+    )
 
 
 @scripts
 def staying_where_it_is(L):
     t = L.ones(2)
-    return t.to("cpu") is t, t.to(L.device("cpu")) is t, t.cpu() is t, t.to(device="cpu", dtype=L.float32) is t
+    return (
+        t.to("cpu") is t,
+        t.to(L.device("cpu")) is t,
+        t.cpu() is t,
+        t.to(device="cpu", dtype=L.float32) is t,
+    )
 
 
 @scripts

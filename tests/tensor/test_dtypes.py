@@ -50,9 +50,7 @@ def promotion_of_types(L):
 
 @scripts
 def casting_rules(L):
-    return [
-        L.can_cast(getattr(L, a), getattr(L, b)) for a, b in itertools.product(USUAL, USUAL)
-    ]
+    return [L.can_cast(getattr(L, a), getattr(L, b)) for a, b in itertools.product(USUAL, USUAL)]
 
 
 @pytest.mark.parametrize("op", ["add", "mul", "div", "sub", "pow", "eq", "maximum", "where"])
@@ -78,7 +76,21 @@ def test_promotion_of_tensors_numbers_and_scalars(op):
 
 
 @pytest.mark.parametrize(
-    "op", ["sum", "mean", "prod", "exp", "abs", "neg", "sqrt", "sign", "floor", "cumsum", "max", "argmax"]
+    "op",
+    [
+        "sum",
+        "mean",
+        "prod",
+        "exp",
+        "abs",
+        "neg",
+        "sqrt",
+        "sign",
+        "floor",
+        "cumsum",
+        "max",
+        "argmax",
+    ],
 )
 def test_types_of_results(op):
     def script(L):

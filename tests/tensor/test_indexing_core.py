@@ -262,7 +262,9 @@ def test_the_index_may_change_after_reading():
 sizes = st.integers(1, 4)
 one_index = st.one_of(
     st.integers(-4, 3),
-    st.builds(slice, *[st.one_of(st.none(), st.integers(-5, 5))] * 2, st.sampled_from([None, 1, 2])),
+    st.builds(
+        slice, *[st.one_of(st.none(), st.integers(-5, 5))] * 2, st.sampled_from([None, 1, 2])
+    ),
     st.just(None),
     st.just(...),
     st.lists(st.integers(-4, 3), min_size=1, max_size=3),

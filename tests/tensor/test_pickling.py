@@ -29,7 +29,15 @@ def test_values_and_types_survive(dtype, protocol):
 @scripts
 def every_form(L):
     base = L.arange(6.0).reshape(2, 3)
-    given = [base, base.t(), base[:, 1:], base[0], L.tensor(3.0), L.zeros(0, 2), base[None, :, None]]
+    given = [
+        base,
+        base.t(),
+        base[:, 1:],
+        base[0],
+        L.tensor(3.0),
+        L.zeros(0, 2),
+        base[None, :, None],
+    ]
     return [pickle.loads(pickle.dumps(t)) for t in given], [copy.deepcopy(t) for t in given]
 
 

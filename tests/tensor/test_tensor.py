@@ -141,7 +141,7 @@ def identity_and_hash(L):
 @scripts
 def comparison_with_none(L):
     t = L.ones(2)
-    return t == None, t != None, None == t, t == "a"  # noqa: E711
+    return t == None, t != None, t == None, t == "a"  # noqa: E711
 
 
 @scripts
@@ -149,7 +149,7 @@ def operators(L):
     a, b = L.tensor([5.0, -3.0]), L.tensor([2.0, 2.0])
     return (
         a + b, a - b, a * b, a / b, a // b, a % b, a**b, -a, +a, abs(a), a @ b, 1 + a, 1 - a,
-        2 * a, 1 / a, 7 // a, 7 % b, 2**b, a > b, a >= b, a < b, a <= b, a == b, a != b, 1 > a,
+        2 * a, 1 / a, 7 // a, 7 % b, 2**b, a > b, a >= b, a < b, a <= b, a == b, a != b, a < 1,
     )  # fmt: skip
 
 

@@ -73,7 +73,9 @@ def test_values_strides_and_offset(name):
     agree(script)
 
 
-@pytest.mark.parametrize("name", [n for n in TAKEN if n not in ("unfold", "real of complex", "view_as_real")])
+@pytest.mark.parametrize(
+    "name", [n for n in TAKEN if n not in ("unfold", "real of complex", "view_as_real")]
+)
 def test_writes_are_seen_by_the_base(name):
     def script(L):
         t = L.arange(24.0).reshape(2, 3, 4)

@@ -284,9 +284,7 @@ def _plan_phase(c: Convolution, source: Source, step: _Step, dtype: str, count: 
 
     parts = 4 * count
     swap = find_kernel("conv_swap", dtype, "aaa")
-    words = list_words(
-        SWAP_PLAN, {"rows": channels, "columns": m, "taps": kernel, "parts": parts}
-    )
+    words = list_words(SWAP_PLAN, {"rows": channels, "columns": m, "taps": kernel, "parts": parts})
     side = side._replace(rows=np.arange(m) * depth, depths=np.arange(depth))
     launch_step = _plan_step(side, source, step, dtype, count)
 
@@ -303,8 +301,7 @@ def _gradient_taps(c: Convolution, phase: Sizes) -> list[Tap]:
     taps = []
     for number, position in enumerate(itertools.product(*map(range, c.w[2:]))):
         places = [
-            a + p - k * d
-            for a, p, k, d in zip(phase, c.padding, position, c.dilation, strict=True)
+            a + p - k * d for a, p, k, d in zip(phase, c.padding, position, c.dilation, strict=True)
         ]
         if all(q % s == 0 for q, s in zip(places, c.stride, strict=True)):
             shift = tuple(q // s for q, s in zip(places, c.stride, strict=True))
@@ -425,9 +422,8 @@ def _weight_tables(c: Convolution, extents: Sizes) -> tuple[Array, Array, int]:
 
     def places(counts: Sizes, spacing: Sizes) -> Array:
         grid = np.indices(counts).reshape(len(counts), -1)
-        return sum(
-            g * s * d for g, s, d in zip(grid, steps, spacing, strict=True)
-        )  # type: ignore[return-value]
+        factors = [s * d for s, d in zip(steps, spacing, strict=True)]
+        return np.asarray(factors) @ grid
 
     images = max(
         i for i in range(1, c.x[0] + 1) if c.x[0] % i == 0 and (i == 1 or i * pixels <= 384)

@@ -108,9 +108,7 @@ def _shape_of(a: Array, b: Array) -> tuple[int, ...]:
 # NumPy's path -------------------------------------------------------------------------------------
 
 
-def reference_matmul(
-    a: Array, b: Array, added: None = None, out: Array | None = None
-) -> Array:
+def reference_matmul(a: Array, b: Array, added: None = None, out: Array | None = None) -> Array:
     """Return ``a @ b`` by NumPy; narrow floats are computed in float32 and rounded once."""
     if a.dtype in _NARROW and b.dtype == a.dtype:
         c = matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
@@ -288,8 +286,7 @@ def _describe(a: Array, b: Array, bias: Array | None, relu: bool) -> Product:
 def _matrix_strides(a: Array) -> tuple[int, int]:
     """The last two strides in elements; that of an extent of 1 means nothing and is called 1."""
     row, col = (
-        s // a.itemsize if e > 1 else 1
-        for e, s in zip(a.shape[-2:], a.strides[-2:], strict=True)
+        s // a.itemsize if e > 1 else 1 for e, s in zip(a.shape[-2:], a.strides[-2:], strict=True)
     )
     return row, col
 

@@ -9,7 +9,8 @@ import numpy as np
 
 Step = Callable[[Any, int, Any, Any], Any]
 
-# For each family: the polynomial of degree one, and the one of degree k + 1 from those of k and k - 1.
+# For each family: the polynomial of degree one, and the one of degree k + 1 from those of k and k -
+# 1.
 _FIRST: dict[str, Callable[[Any], Any]] = {
     "chebyshev_t": lambda x: x,
     "chebyshev_u": lambda x: 2 * x,

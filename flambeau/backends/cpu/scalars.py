@@ -187,7 +187,7 @@ def power(x: Any, y: Any) -> Any:
     exponent = np.asarray(y)
     if not (exponent < 0).any():
         return np.power(x, y)
-    if not exponent.ndim:
+    if np.ndim(x) and not exponent.ndim:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     base = np.asarray(x)
     odd = np.where(exponent % 2 == 0, 1, -1)

@@ -42,9 +42,7 @@ def suits(c: Convolution, out: Sizes, dtype: str) -> bool:
     if not plain or min(c.w[:2]) < 16:
         return False
     lanes, size = find_lanes(dtype), np.dtype(dtype).itemsize
-    tiles, pixels = (
-        -(-c.x[0] * math.prod(-(-e // step) for e in out) // lanes) for step in (2, 1)
-    )
+    tiles, pixels = (-(-c.x[0] * math.prod(-(-e // step) for e in out) // lanes) for step in (2, 1))
     memory = POSITIONS * c.w[0] * c.w[1] * size
     transform = _NEAR if memory <= 4 * target.host().l2 else _FAR
     return POSITIONS * tiles + transform < 8 * pixels

@@ -1,0 +1,148 @@
+"""Products of vectors, matrices and their powers; tensors seen as matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .record import Array, composite
+from .shapes import wrap_dim
+
+
+@composite(out=True, aliases=("cross",))
+def linalg_cross(m: Any, input: Array, other: Array, *, dim: int = -1) -> Array:
+    """The cross product of vectors of three elements along `dim`."""
+    if input.ndim != other.ndim:
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    d = wrap_dim(dim, input.ndim)
+    if input.shape[d] != 3 or other.shape[d] != 3:
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[d]} and "
+            f"{other.shape[d]}"
+        )
+    turned = [(m.roll(x, -1, d), m.roll(x, -2, d)) for x in (input, other)]
+    return turned[0][0] * turned[1][1] - turned[0][1] * turned[1][0]
+
+
+@composite(method=False, out=True)
+def linalg_vecdot(m: Any, x: Array, y: Array, *, dim: int = -1) -> Array:
+    """The dot products of vectors along `dim`, the first conjugated."""
+    if x.shape[dim] != y.shape[dim]:
+        raise RuntimeError(
+            f"linalg.vecdot: Expected x and y to have the same size at dim {dim}, got "
+            f"{x.shape[dim]} and {y.shape[dim]}"
+        )
+    return m.sum(m.conj(x) * y, dim)
+
+
+@composite(method=False)
+def linalg_multi_dot(m: Any, tensors: Sequence[Any]) -> Array:
+    """The product of two or more matrices, in the cheapest order (vectors may be at the ends)."""
+    if len(tensors) < 2:
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(tensors)}")
+    first, last = tensors[0].ndim == 1, tensors[-1].ndim == 1
+    chain = list(tensors)
+    if first:
+        chain[0] = m.unsqueeze(chain[0], 0)
+    if last:
+        chain[-1] = m.unsqueeze(chain[-1], -1)
+    for i, t in enumerate(chain):
+        if t.ndim != 2:
+            raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {t.ndim}D")
+    sizes = [chain[0].shape[0], *(t.shape[1] for t in chain)]
+    product = _cheapest(m, chain, _splits(sizes), 0, len(chain) - 1)
+    product = m.squeeze(product, 0) if first else product
+    return m.squeeze(product, -1) if last else product
+
+
+def _splits(sizes: Sequence[int]) -> dict[tuple[int, int], int]:
+    """Where to split each run of matrices (Cormen et al., Introduction to Algorithms, 15.2)."""
+    n = len(sizes) - 1
+    cost = {(i, i): 0 for i in range(n)}
+    where: dict[tuple[int, int], int] = {}
+    for length in range(1, n):
+        for i in range(n - length):
+            j = i + length
+            options = {
+                k: cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1]
+                for k in range(i, j)
+            }
+            where[i, j] = min(options, key=lambda k: options[k])
+            cost[i, j] = options[where[i, j]]
+    return where
+
+
+def _cheapest(m: Any, chain: Sequence[Any], where: Any, i: int, j: int) -> Any:
+    if i == j:
+        return chain[i]
+    k = where[i, j]
+    return m.matmul(_cheapest(m, chain, where, i, k), _cheapest(m, chain, where, k + 1, j))
+
+
+def _rising_powers(m: Any, x: Any, count: int) -> Any:
+    """The powers 0 to count - 1 of each element, in a new last dimension."""
+    ones = m.mul(m.unsqueeze(x, -1), 0) + 1
+    if count < 2:
+        return m.narrow(ones, -1, 0, count)
+    powers = m.expand(m.unsqueeze(x, -1), (*x.shape, count - 1))
+    return m.cat([ones, m.cumprod(powers, -1)], -1)
+
+
+@composite(method=False)
+def linalg_vander(m: Any, x: Array, *, N: int | None = None) -> Array:
+    """The powers 0 to N - 1 of the elements of the last dimension, in rows."""
+    x = m.reshape(x, (1,)) if not x.ndim else x
+    if N is not None and N <= 1:
+        raise RuntimeError(f"N must be greater than 1, but got {N}")
+    return _rising_powers(m, x, x.shape[-1] if N is None else N)
+
+
+@composite(method=False)
+def vander(m: Any, x: Array, N: int | None = None, increasing: bool = False) -> Array:
+    """The matrix of powers of a vector's elements, falling unless `increasing`."""
+    if x.ndim != 1:
+        raise RuntimeError(f"x must be a one-dimensional tensor, got shape {list(x.shape)}")
+    powers = _rising_powers(m, x, x.shape[0] if N is None else N)
+    return powers if increasing else m.flip(powers, (1,))
+
+
+def _size(shape: Sequence[int]) -> int:
+    return math.prod(shape)
+
+
+@composite(method=False)
+def linalg_tensorinv(m: Any, A: Array, ind: int = 2) -> Array:
+    """The inverse of A seen as a matrix from its last dimensions to its first `ind`."""
+    if ind <= 0:
+        raise RuntimeError("Expected a strictly positive integer for 'ind'")
+    front, back = tuple(A.shape[:ind]), tuple(A.shape[ind:])
+    if _size(front) != _size(back):
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == "
+            f"prod(self.shape[:ind]), but got {_size(back)} != {_size(front)}"
+        )
+    inverse = m.linalg_inv(m.reshape(A, (_size(front), _size(back))))
+    return m.reshape(inverse, (*back, *front))
+
+
+@composite(method=False)
+def linalg_tensorsolve(m: Any, A: Array, B: Array, dims: Any = None) -> Array:
+    """X with tensordot(A, X) = B over all dimensions of X."""
+    if dims is not None:
+        moved = [wrap_dim(d, A.ndim) for d in dims]
+        A = m.movedim(A, moved, list(range(A.ndim - len(moved), A.ndim)))
+    rest = tuple(A.shape[B.ndim :])
+    if _size(B.shape) != _size(rest):
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == "
+            f"prod(self.shape[:other.ndim]), but got {_size(rest)} != {_size(B.shape)}"
+        )
+    square = m.reshape(A, (_size(B.shape), _size(rest)))
+    return m.reshape(m.linalg_solve(square, m.reshape(B, (-1,))), rest)
+
+
+@composite(method=False)
+def linalg_diagonal(m: Any, A: Array, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Array:
+    """The diagonals of the matrices in two dimensions, by default the last."""
+    return m.diagonal(A, offset, dim1, dim2)
