@@ -107,6 +107,7 @@ class _NativePool:
     """The compiled pool."""
 
     def __init__(self) -> None:
+        _watch_forks()
         self.count = settings.threads()
         self._threads: list[threading.Thread] = []
         self._lock = threading.RLock()
@@ -192,6 +193,12 @@ class _PortablePool:
     """The same service from concurrent.futures: 20 to 50 us a job."""
 
     def __init__(self) -> None:
+        # Imported before our fork hooks are set: its own hook then takes its lock after ours have
+        # waited for the jobs, which need that lock to end.
+        from concurrent.futures import thread
+
+        _watch_forks()
+        self._make_executor = thread.ThreadPoolExecutor
         self.count = settings.threads()
         self._busy = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
@@ -216,9 +223,7 @@ class _PortablePool:
         self, call: Callable[[int, int, int], None], words: int, chunks: int, helpers: int
     ) -> None:
         if self._executor is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._executor = ThreadPoolExecutor(self.count - 1, "flambeau")
+            self._executor = self._make_executor(self.count - 1, "flambeau")
         indices = itertools.count()
 
         def work(thread: int) -> None:
@@ -261,8 +266,13 @@ def _after_fork_in_child() -> None:
 
 
 atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+
+
+@functools.cache
+def _watch_forks() -> None:
+    """Stop the pool before a fork and forget it in the child, from the first pool on."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 
 
 # The compiled side -------------------------------------------------------------------------------

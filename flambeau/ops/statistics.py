@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
 from .promotion import is_number, title, widened
-from .record import Array, composite, reduction, shape_from_values, structured
+from .record import Array, composite, reduction
 from .shapes import count, restore_dims, wrap_dim, wrap_dims
 
 
@@ -358,83 +357,7 @@ def nanquantile(
     return _quantile(m, "nanquantile", input, q, dim, keepdim, interpolation, True)
 
 
-# ---------------------------------------------------------------- counting
-@structured(meta=shape_from_values, excuse="counts")
-def bincount(input: Array, weights: Array | None = None, minlength: int = 0) -> Array:
-    """How often each number occurs in a 1-d tensor of non-negative integers, or their weights."""
-    if input.ndim != 1 or input.dtype.kind not in "iu" or (input.size and input.min() < 0):
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    if minlength < 0:
-        raise RuntimeError("minlength should be >= 0")
-    if weights is not None and weights.shape != input.shape:
-        raise RuntimeError("weights should be 1-d and have the same length as input")
-    out = np.bincount(input, weights, minlength)
-    if weights is None:
-        return out.astype(np.int64)
-    return out.astype(np.float32 if weights.dtype == np.float32 else np.float64)
-
-
-@structured(out=True, excuse="counts")
-def histc(input: Array, bins: int = 100, min: float = 0, max: float = 0) -> Array:
-    """How many elements fall into each of `bins` equal bins from `min` to `max`."""
-    if bins <= 0:
-        raise RuntimeError("torch.histc(): bins must be > 0")
-    lo, hi = float(min), float(max)
-    x = widened(input).reshape(-1)
-    if lo == hi and x.size:
-        lo, hi = float(x.min()), float(x.max())
-    if not (math.isfinite(lo) and math.isfinite(hi)):
-        raise RuntimeError(f"torch.histc(): range of [{lo}, {hi}] is not finite")
-    if lo == hi:
-        lo, hi = lo - 1, hi + 1
-    if lo > hi:
-        raise RuntimeError("torch.histc(): max must be larger than min")
-    inside = x[(x >= lo) & (x <= hi)]
-    place = ((inside.astype(np.float64) - lo) / (hi - lo) * bins).astype(np.int64)
-    counts = np.bincount(np.minimum(place, bins - 1), minlength=bins)
-    return counts.astype(input.dtype)
-
-
-@structured(
-    outputs=2, fields=("hist", "bin_edges"), result="histogram", excuse="counts", method=False
-)
-def histogram_of(
-    input: Array, edges: Array, weight: Array | None = None, density: bool = False
-) -> tuple[Array, Array]:
-    """Counts (or summed weights, or densities) between neighbouring edges, and the edges."""
-    flat = None if weight is None else weight.reshape(-1)
-    hist, _ = np.histogram(input.reshape(-1), edges, weights=flat, density=density)
-    return hist.astype(input.dtype), edges
-
-
-@structured(method=False, excuse="bin edges")
-def histogram_edges(input: Array, bins: int, range: Sequence[float] | None = None) -> Array:
-    """The edges of `bins` equal bins over `range`, or over all of `input`."""
-    if bins <= 0:
-        raise RuntimeError("torch.histogram(): bins must be > 0")
-    lo, hi = range or ((float(input.min()), float(input.max())) if input.size else (0.0, 1.0))
-    if lo == hi:
-        lo, hi = lo - 0.5, hi + 0.5
-    if lo > hi:
-        raise RuntimeError("torch.histogram(): max should be larger than min")
-    return np.linspace(lo, hi, bins + 1).astype(input.dtype)
-
-
-@composite()
-def histogram(
-    m: Any,
-    input: Array,
-    bins: Any,
-    *,
-    range: Sequence[float] | None = None,
-    weight: Any = None,
-    density: bool = False,
-) -> Any:
-    """Counts in `bins` (a number, or the edges), and the edges."""
-    edges = m.histogram_edges(input, bins, range) if is_number(bins) else bins
-    return m.histogram_of(input, edges, weight, density)
-
-
+# ---------------------------------------------------------------- covariance
 def _check_cov_weights(m: Any, input: Any, fweights: Any, aweights: Any) -> None:
     count = input.shape[-1] if input.ndim else 1
     for name, w, integral in (("fweights", fweights, True), ("aweights", aweights, False)):

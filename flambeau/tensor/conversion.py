@@ -189,11 +189,13 @@ def resize_(self: Any, *size: Any, memory_format: Any = None) -> Any:
     return self
 
 
-@publish
 @method
 def resize_as_(self: Any, the_template: Any, *, memory_format: Any = None) -> Any:
     """Give this tensor the size of another one in place."""
     return resize_(self, tuple(the_template._d.shape))
+
+
+publish(resize_as_, "resize_as_")
 
 
 @method

@@ -450,7 +450,30 @@ def empty_strided(
     extent = 1 + sum((n - 1) * s for n, s in zip(shape, steps, strict=True)) if all(shape) else 0
     root = np.empty(extent, kind)
     bytes_ = tuple(s * kind.itemsize for s in steps)
-    return place(np.lib.stride_tricks.as_strided(root, shape, bytes_), requires_grad=requires_grad)
+    array = np.lib.stride_tricks.as_strided(root, shape, bytes_)
+    return place(array, None, device, requires_grad)
+
+
+@method
+def new_empty_strided(self: Any, size: Any, stride: Any, **kwargs: Any) -> Any:
+    """An uninitialised tensor with the given size and strides, of this tensor's dtype."""
+    kwargs.setdefault("dtype", self._t)
+    return empty_strided(size, stride, **kwargs)
+
+
+@publish
+def empty_permuted(size: Any, physical_layout: Any, **kwargs: Any) -> Any:
+    """An uninitialised tensor whose dimensions lie in memory in the order `physical_layout`."""
+    shape, order = sizes((size,)), tuple(physical_layout)
+    if sorted(order) != list(range(len(shape))):
+        raise RuntimeError(
+            f"empty_permuted: physical_layout {list(order)} is not a permutation of the "
+            f"{len(shape)} dimensions of size {list(shape)}"
+        )
+    steps, step = [0] * len(shape), 1
+    for d in reversed(order):
+        steps[d], step = step, step * max(shape[d], 1)
+    return empty_strided(shape, steps, **kwargs)
 
 
 # ---------------------------------------------------------------- ranges
@@ -506,6 +529,8 @@ def linspace(
     requires_grad: bool = False,
 ) -> Any:
     """`steps` evenly spaced numbers from `start` to `end`, both included."""
+    if not isinstance(steps, (int, np.integer)):
+        raise TypeError(f"linspace(): argument 'steps' must be int, not {type(steps).__name__}")
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     lo, hi = (v._d.item() if isinstance(v, TensorCore) else v for v in (start, end))
