@@ -7,6 +7,7 @@ named and promoted, but no tensor can hold it.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -300,7 +301,7 @@ class finfo:
         self.max = float(info.max)
         self.min = float(info.min)
         self.tiny = self.smallest_normal = float(info.smallest_normal)
-        self.resolution = float(info.resolution)
+        self.resolution = 10.0 ** math.ceil(math.log10(self.eps))
         self.dtype = t.name
 
     def __repr__(self) -> str:

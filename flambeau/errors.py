@@ -17,6 +17,10 @@ class VersionError(RuntimeError):
     """A tensor needed for backward was changed in place after it was saved."""
 
 
+class ArgumentError(ValueError):
+    """A mistake for which PyTorch raises ValueError; NumPy's own ValueErrors become RuntimeErrors."""
+
+
 def type_name(value: Any) -> str:
     """How an error names the type of `value`: ``Tensor``, ``int``, ``NoneType``..."""
     return type(value).__name__

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.abc import MetaPathFinder
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
+
+class NoTorch(MetaPathFinder):
+    """Makes ``import torch`` fail as it does where PyTorch was never installed."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Refuse torch and its submodules; leave everything else to others."""
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 if os.environ.get("FLAMBEAU_TEST_NO_TORCH") == "1":
-    # None in sys.modules makes `import torch` raise ModuleNotFoundError: parity tests skip as they
-    # do where torch was never installed.
-    sys.modules["torch"] = None  # type: ignore[assignment]
+    sys.meta_path.insert(0, NoTorch())
 
 
 def pytest_report_header() -> str:

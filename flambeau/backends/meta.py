@@ -63,7 +63,8 @@ class MetaArray(NDArrayOperatorsMixin):
     @property
     def flags(self) -> _Flags:
         """Contiguity, as NumPy would report it."""
-        return _Flags(self.strides == self._row_major)
+        pairs = zip(self.shape, self.strides, self._row_major, strict=True)
+        return _Flags(not self.size or all(s == r or n == 1 for n, s, r in pairs))
 
     def stand_in(self) -> Any:
         """A NumPy array of this shape and dtype over a single element."""

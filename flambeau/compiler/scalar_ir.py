@@ -96,9 +96,13 @@ class ScalarWriter:
     def const(self, value: float, type_: str) -> Value:
         """A constant of a floating-point type or of i1/i32/i64."""
         if type_ in _SUFFIX:
-            if type_ == "float":
+            if type_ == "float" and math.isfinite(value):
+                largest = 3.4028235677973366e38  # from here on, rounding gives infinity
+                narrow = abs(value) < largest
                 value = (
-                    struct.unpack("f", struct.pack("f", value))[0] if abs(value) < 3.5e38 else value
+                    struct.unpack("f", struct.pack("f", value))[0]
+                    if narrow
+                    else math.copysign(math.inf, value)
                 )
             return Value(f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}", type_)
         return Value(str(int(value)), type_)
@@ -306,8 +310,8 @@ def _one_over(w: ScalarWriter, x: Value) -> Value:
 
 def _sign(w: ScalarWriter, x: Value) -> Value:
     zero, one = w.const(0.0, x.type), w.const(1.0, x.type)
-    size = w.select(w.compare("oeq", x, zero), x, w.intrinsic("copysign", one, x))
-    return w.select(w.compare("uno", x, x), x, size)
+    # NaN has no sign: PyTorch gives 0.
+    return w.select(w.compare("one", x, zero), w.intrinsic("copysign", one, x), zero)
 
 
 _FUNCTIONS: dict[str, Callable[..., Value]] = {

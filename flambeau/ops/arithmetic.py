@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
 from .promotion import is_number
-from .record import TO_FLOAT, Array, composite, pointwise
+from .record import TO_FLOAT, Array, composite, pointwise, structured
 
 _LOG2 = math.log(2.0)
+_NUMBERS = (int, float)
 
 add = pointwise(
     "add(input, other, *, alpha=1)",
@@ -23,7 +26,7 @@ sub = pointwise(
     lambda m, x, y, alpha: x - y * alpha,
     partials=(lambda m: 1, lambda m, alpha: -alpha),
     aliases=("subtract",),
-    refuse="b",
+    refuse="B",
     numbers="both",
     doc="input - alpha * other.",
 )
@@ -33,7 +36,7 @@ rsub = pointwise(
     partials=(lambda m, alpha: -alpha, lambda m: 1),
     inplace=False,
     out=False,
-    refuse="b",
+    refuse="B",
     node="RsubBackward1",
     doc="other - alpha * input.",
 )
@@ -332,6 +335,21 @@ clamp_both = pointwise(
 )
 
 
+@structured(
+    method=False,
+    node="ClampBackward1",
+    grad={
+        "input": lambda m, g, input, low, high: m.where(
+            m.logical_and(m.ge(input, low), m.le(input, high)), g, 0
+        )
+    },
+)
+def clamp_float(input: Array, low: float, high: float) -> Array:
+    """A float32 or float64 array, but at least `low` and then at most `high` (numbers)."""
+    out = np.maximum(input, low)
+    return np.minimum(out, high, out=out if out.ndim else None)
+
+
 @composite(out=True, inplace=True, aliases=("clip",))
 def clamp(m: Any, input: Array, min: Any = None, max: Any = None) -> Array:
     """input, but at least `min` and at most `max` (numbers or tensors; None: no bound)."""
@@ -341,6 +359,8 @@ def clamp(m: Any, input: Array, min: Any = None, max: Any = None) -> Array:
         return m.clamp_min(input, min)
     if min is None:
         return m.clamp_max(input, max)
+    if type(min) in _NUMBERS and type(max) in _NUMBERS and m.dtype(input).plain_float:
+        return m.clamp_float(input, min, max)
     return m.clamp_both(input, min, max)
 
 

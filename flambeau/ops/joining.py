@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError
 from .promotion import promoted
 from .record import Array, Arrays, composite, structured, view
 from .shapes import at_dim, wrap_dim
@@ -40,15 +41,23 @@ def _check_joinable(tensors: Any, first: Any, d: int) -> None:
 def cat(tensors: Arrays, dim: int = 0) -> Array:
     """The tensors one after the other along `dim`; other sizes must agree."""
     if not tensors:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
-    # A 1-d tensor without elements is skipped whatever the others' shapes are.
+        raise ArgumentError("cat(): expected a non-empty list of Tensors")
+    kind = tensors[0].dtype
+    for t in tensors:
+        if t.dtype != kind:
+            tensors = promoted(tensors)
+            break
+    try:
+        return np.concatenate(tensors, dim)
+    except ValueError:
+        return _join_carefully(tensors, dim)
+
+
+def _join_carefully(tensors: Any, dim: int) -> Array:
+    """`cat` where NumPy refuses: for a good error, or because of empty vectors (skipped)."""
     real = [t for t in tensors if t.shape != (0,)] or list(tensors)
     d = wrap_dim(dim, real[0].ndim)
     _check_joinable(tensors, real[0], d)
-    kind = tensors[0].dtype
-    if any(t.dtype != kind for t in tensors):
-        tensors = promoted(tensors)
-        real = [t for t in tensors if t.shape != (0,)] or list(tensors)
     return np.concatenate(real, d)
 
 

@@ -36,6 +36,7 @@ def _is_dense(d: Array) -> bool:
 @structured(
     method=False,
     node="ToCopyBackward0",
+    meta=lambda input, dtype: np.broadcast_to(np.zeros((), dtype.numpy_dtype), input.shape),
     grad={"input": lambda m, g, input_dtype: m.cast(g, input_dtype)},
 )
 def to_dtype(input: Array, dtype: Any) -> Array:

@@ -41,10 +41,12 @@ common type and give bool; leave every input as it is."""
 class Op:
     """One op of the library; see the module's docstring for the meaning of the rules.
 
+    ``retypes`` marks views of another dtype, ``may_copy`` views that copy where they must.
     ``outputs`` is the number of results (0: as many as the forward function returns), ``fields``
     the names by which a tuple of results can be read (``result`` its type's name), ``node`` the
     name on the tape where it is not the op's own. ``refuse`` lists the kinds of numbers an
-    element-wise op does not take: "b" bool, "i" integers, "f" real and "c" complex floating point.
+    element-wise op does not take: "b" bool ("B": even as one operand of several), "i" integers,
+    "f" real and "c" complex floating point.
     ``numbers`` says which of its tensor arguments may be numbers: those to the "right" of the
     first, "one" (any, but not all), "both" or "none".
     """
@@ -75,6 +77,7 @@ class Op:
     refuse: str = ""
     numbers: str = "right"
     retypes: bool = False
+    may_copy: bool = False
     where: str = ""
 
     @cached_property

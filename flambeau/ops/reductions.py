@@ -16,16 +16,23 @@ def _spread(m: Any, g: Any, shape: Any, dim: Any, keepdim: bool) -> Any:
     return m.expand(restore_dims(m, g, shape, dim, keepdim), tuple(shape))
 
 
+_ACCUMULATORS: dict[tuple[Any, Any], tuple[Any, Any]] = {}
+
+
 def accumulator(input: Array, dtype: Any) -> tuple[Any, Any]:
     """The NumPy dtypes to sum in and to return."""
-    if dtype is not None:
-        kind = dtype.numpy_dtype
-    elif input.dtype.kind in "biu":
-        kind = np.dtype(np.int64)
-    else:
-        kind = input.dtype
-    half = dtypes.from_numpy_dtype(kind) in dtypes.HALF
-    return (np.dtype(np.float32) if half else kind), kind
+    key = (input.dtype, dtype)
+    found = _ACCUMULATORS.get(key)
+    if found is None:
+        if dtype is not None:
+            kind = dtype.numpy_dtype
+        elif input.dtype.kind in "biu":
+            kind = np.dtype(np.int64)
+        else:
+            kind = input.dtype
+        half = dtypes.from_numpy_dtype(kind) in dtypes.HALF
+        found = _ACCUMULATORS[key] = (np.dtype(np.float32) if half else kind, kind)
+    return found
 
 
 def _check_inexact(name: str, input: Array, dtype: Any) -> None:
@@ -50,9 +57,8 @@ def _check_inexact(name: str, input: Array, dtype: Any) -> None:
 def sum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
     """The sum of all elements, or over the dimensions `dim`; integers are summed as int64."""
     work, kind = accumulator(input, dtype)
-    axes = wrap_dims(dim, input.ndim)
-    total = kernels.add(input, axes, work, keepdim)
-    return np.asarray(total).astype(kind, copy=False)
+    total = np.asarray(kernels.add(input, wrap_dims(dim, input.ndim), work, keepdim))
+    return total if kind is work else total.astype(kind, copy=False)
 
 
 @reduction(
@@ -68,8 +74,8 @@ def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     _check_inexact("mean", input, dtype)
     work, kind = accumulator(input, dtype)
     total = kernels.add(input, wrap_dims(dim, input.ndim), work, keepdim)
-    n = work.type(count(input.shape, dim))
-    return np.asarray(np.true_divide(total, n)).astype(kind, copy=False)
+    out = np.asarray(np.true_divide(total, work.type(count(input.shape, dim))))
+    return out if kind is work else out.astype(kind, copy=False)
 
 
 @reduction(

@@ -34,6 +34,7 @@ def basic_index_back(input: Array, key: Any, shape: Any) -> Array:
 
 # ---------------------------------------------------------------- another shape
 @view(
+    may_copy=True,
     grad={"input": lambda m, g, input_shape: m.reshape(g, input_shape)},
     varargs="shape",
     node="ViewBackward0",

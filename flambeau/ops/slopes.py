@@ -79,6 +79,7 @@ def gradient(
     """
     if edge_order not in (1, 2):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
+    spacing = 1 if spacing is None else spacing
     dims = range(input.ndim) if dim is None else [dim] if is_number(dim) else dim
     wrapped = [wrap_dim(int(d), input.ndim) for d in dims]
     if len(set(wrapped)) != len(wrapped):
@@ -93,7 +94,6 @@ def gradient(
             f"to the number of dimensions ({len(wrapped)}), but got a list of length {len(steps)}"
         )
     f = m.floating(input)
-    kind = m.dtype(f)
     found = []
     for d, h in zip(wrapped, steps, strict=True):
         if not is_number(h) and (h.ndim != 1 or h.shape[0] != input.shape[d]):
@@ -102,5 +102,5 @@ def gradient(
                 f"{input.shape[d]} elements, got {list(h.shape)}"
             )
         step = h if is_number(h) or not np.issubdtype(type(h), np.number) else float(h)
-        found.append(m.cast(_slope(m, f, d, step, edge_order), kind))
+        found.append(_slope(m, f, d, step, edge_order))
     return tuple(found)

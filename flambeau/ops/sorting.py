@@ -90,7 +90,7 @@ def topk(
     d = wrap_dim(dim, input.ndim)
     n = input.shape[d] if input.ndim else 1
     if not 0 <= k <= n:
-        raise RuntimeError("selected index k out of range")
+        raise RuntimeError(f"selected index k out of range: {k}")
     if not input.ndim:
         return (input.copy(), np.asarray(0)) if k else (input.reshape(1)[:0], np.zeros(0, np.int64))
     if 0 < k < n // 8:

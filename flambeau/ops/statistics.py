@@ -193,9 +193,13 @@ def linalg_vector_norm(
         )
     axes = wrap_dims(dim, x.ndim)
     kind = _real_kind(x)
-    size = np.abs(widened(x))
     _check_norm_size(x, ord, axes)
-    out = _norm(size, ord, axes, keepdim)
+    if ord == 2 and x.dtype.kind == "f" and len(axes) == x.ndim and x.flags.c_contiguous:
+        flat = widened(x).reshape(-1)
+        out = np.sqrt(np.dot(flat, flat))
+        out = np.reshape(out, (1,) * x.ndim) if keepdim else out
+    else:
+        out = _norm(np.abs(widened(x)), ord, axes, keepdim)
     return np.asarray(out).astype(kind, copy=False)
 
 

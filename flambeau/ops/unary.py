@@ -31,13 +31,13 @@ def _smooth(
     )
 
 
-def _stepped(name: str, doc: str, **options: Any) -> Op:
+def _stepped(name: str, doc: str, refuse: str = "bc", **options: Any) -> Op:
     """A piecewise constant function: its derivative is zero."""
     return pointwise(
         f"{name}(input)",
         lambda m, x: getattr(m, name)(x),
         partials=(lambda m: 0,),
-        refuse="c",
+        refuse=refuse,
         doc=doc,
         **options,
     )
@@ -70,7 +70,7 @@ abs = pointwise(
     refuse="b",
     doc="The size of input; real for complex input.",
 )
-sign = _stepped("sign", "-1, 0 or 1: the sign of input; NaN stays.")
+sign = _stepped("sign", "-1, 0 or 1: the sign of input; 0 for NaN.", refuse="c")
 sgn = pointwise(
     "sgn(input)",
     lambda m, x: m.sgn(x),
@@ -244,7 +244,7 @@ round = pointwise(
     "round(input, *, decimals=0)",
     lambda m, x, decimals: m.round_to(x, decimals),
     partials=(lambda m: 0,),
-    refuse="c",
+    refuse="bc",
     aliases=("special_round",),
     doc="input rounded to so many decimals, halves to the even neighbour.",
 )

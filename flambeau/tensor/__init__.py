@@ -22,6 +22,8 @@ from . import (  # isort: skip
     operators,
     process,
     random,
+    strides,
+    windows,
 )
 
 # A division by zero or an overflow is a value here, not an event; NumPy would report each one of
@@ -44,4 +46,6 @@ __all__ = [
     "process",
     "publish",
     "random",
+    "strides",
+    "windows",
 ]

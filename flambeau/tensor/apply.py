@@ -18,6 +18,7 @@ from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..autograd.node import MultiNode, OutputSlot, Push, deliver, skip, sum_to_shape
 from ..backends import meta
 from ..dtypes import Operand, result_dtype
+from ..errors import ArgumentError
 from ..ops.readers import RAW, evaluator
 from ..ops.record import COMPARE, TO_FLOAT, Op, rule_names
 from . import core
@@ -391,7 +392,9 @@ def pointwise(op: Op, tensors: tuple[Any, ...], params: dict[str, Any]) -> Any:
         tensors = (from_array(np.asarray(tensors[0])), *tensors[1:])
     t = compute_dtype(op, tensors)
     if op.refuse and "bifc"[t.category] in op.refuse:
-        raise NotImplementedError(f"\"{op.name}\" not implemented for '{t.title}' on the CPU")
+        raise NotImplementedError(f"'{op.name}' not implemented for '{t.title}' on the CPU")
+    if "B" in op.refuse and any(operand(x).dtype is dtypes.bool_ for x in tensors):
+        raise RuntimeError(f"{op.name}: bool operands are not supported, use logical or bitwise ops")
     check_same_device(op, tensors)
     if t.numpy_dtype is None:
         raise RuntimeError(f"{op.name}: {t} has no arithmetic on the CPU")
@@ -457,13 +460,18 @@ def check_same_device(op: Op, tensors: Sequence[Any]) -> None:
 
 
 def explain(op: Op, tensors: Sequence[Any], error: Exception) -> Exception:
-    """The error PyTorch would raise where NumPy raised `error`."""
+    """The error PyTorch would raise where NumPy raised `error`, with the op and its shapes."""
     flat = [y for x in tensors for y in (x if isinstance(x, (list, tuple)) else [x])]
     if isinstance(error, AttributeError):
         check_same_device(op, flat)
         return error
     shapes = [list(x._d.shape) for x in flat if isinstance(x, TensorCore)]
     text = str(error)
+    if not isinstance(error, (ValueError, TypeError)) or isinstance(error, ArgumentError):
+        shown = all(str(s) in text or "x".join(map(str, s)) in text for s in shapes)
+        if not shown or op.name not in text:
+            error.args = (f"{text} ({op.name}: shapes {', '.join(map(str, shapes))})",)
+        return error
     if "broadcast" in text and len(shapes) >= 2:
         return RuntimeError(_broadcast_error(op, shapes))
     # NumPy's own subclasses cannot be made from a message.

@@ -6,20 +6,29 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.grad_mode import FAST, is_grad_enabled
-from ..ops.shape import common_shape
+from ..ops.shape import common_shape, view_as_size
 from . import core
+from .core import ndarray
 from .functions import publish
 from .inplace import check_leaf, note_change
 from .methods import method
 from .shape import Size
 from .tensor import Tensor
+from .views import view_outside_tape
 
 
 @method
 def view(self: Any, *shape: Any, size: Any = None, dtype: Any = None) -> Any:
     """The same memory in another shape (sizes one by one or as a sequence) or of another dtype."""
-    if size is None and dtype is None and shape and shape[0].__class__ is int:
-        return FAST["F"].view_as_size(self, shape)
+    if size is None and dtype is None and self.__class__ is Tensor and self._gf is None:
+        d = self._d
+        if d.__class__ is ndarray and d.flags.c_contiguous:  # the ordinary call, made short
+            try:
+                v = d.reshape(shape)
+                if v.shape == shape or -1 in shape:  # other negative sizes are mistakes
+                    return view_outside_tape(self, v, view_as_size, (shape,))
+            except (ValueError, TypeError):
+                pass  # the general way below says what is wrong, or knows what is meant
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dtypes.dtype)):
         return FAST["F"].view_as_dtype(self, shape[0] if dtype is None else dtype)
     if size is not None:

@@ -260,3 +260,18 @@ def result_type(tensor1: Any, tensor2: Any) -> dtypes.dtype:
     from .apply import operand
 
     return dtypes.result_dtype([operand(tensor1), operand(tensor2)])
+
+
+def _question(name: str) -> None:
+    """Publish the tensor's method `name`, which answers a question, as a function."""
+
+    def ask(input: Any, *others: Any) -> bool:
+        return bool(getattr(input, name)(*others))
+
+    ask.__name__ = name
+    ask.__doc__ = f"``input.{name}()``."
+    publish(ask)
+
+
+for _name in ("is_conj", "is_neg", "is_inference", "is_same_size", "is_signed"):
+    _question(_name)

@@ -51,7 +51,10 @@ def sizes(size: tuple[Any, ...]) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence, as a tuple of ints."""
     if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
         size = tuple(size[0]) if not isinstance(size[0], TensorCore) else (int(size[0]),)
-    out = tuple(n.__index__() for n in size)
+    try:
+        out = tuple(n.__index__() for n in size)
+    except AttributeError:
+        raise TypeError(f"argument 'size' must be tuple of ints, got {size}") from None
     for n in out:
         if n < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(out)}")
@@ -108,7 +111,7 @@ def array_of(data: Any, dtype: dtypes.dtype | None = None) -> Any:
     try:
         array = np.asarray(data)
     except ValueError as error:
-        raise ValueError(_ragged(data, error)) from None
+        raise _ragged(data, error) from None
     kind = array.dtype.kind
     if kind not in "fiubcV" or (kind == "V" and array.dtype.names):
         _refuse(data, array)
@@ -133,7 +136,7 @@ def array_of(data: Any, dtype: dtypes.dtype | None = None) -> Any:
     if kind == "c" and not _has_numpy(data):
         return array.astype(dtypes.default_complex_dtype().numpy_dtype)
     if kind == "u" and array.dtype == np.uint64 and not _has_numpy(data):
-        raise RuntimeError("Overflow when unpacking long long")
+        raise ValueError("Overflow when unpacking long long")
     return array
 
 
@@ -163,21 +166,27 @@ def _refuse(data: Any, array: Any) -> None:
     if isinstance(data, np.ndarray):
         dtypes.from_numpy_dtype(array.dtype)
     first = _first(data)
-    if isinstance(data, str) or isinstance(first, str):
+    if isinstance(data, str):
         raise TypeError("new(): invalid data type 'str'")
-    if array.dtype == object and isinstance(first, int):
-        raise RuntimeError("Overflow when unpacking long long")
+    if isinstance(first, str):
+        raise ValueError("too many dimensions 'str'")
+    if array.dtype == object:
+        strange = [x for x in array.flat if not isinstance(x, (int, float, complex, np.generic))]
+        if strange:
+            raise RuntimeError(f"Could not infer dtype of {type(strange[0]).__name__}")
+        raise ValueError("Overflow when unpacking long long")
     raise RuntimeError(f"Could not infer dtype of {type(first).__name__}")
 
 
-def _ragged(data: Any, error: Exception) -> str:
+def _ragged(data: Any, error: Exception) -> Exception:
     expected = len(data[0]) if isinstance(data[0], (list, tuple)) else 0
     for i, row in enumerate(data):
         if isinstance(row, (list, tuple)) and len(row) != expected:
-            return f"expected sequence of length {expected} at dim 1 (got {len(row)})"
+            return ValueError(f"expected sequence of length {expected} at dim 1 (got {len(row)})")
         if not isinstance(row, (list, tuple)):
-            return f"expected sequence at dim 1, got {type(row).__name__} at position {i}"
-    return f"expected a rectangular sequence: {error}"
+            kind = type(row).__name__
+            return TypeError(f"expected sequence at dim 1, got {kind} at position {i}")
+    return ValueError(f"expected a rectangular sequence: {error}")
 
 
 @publish
@@ -232,6 +241,8 @@ def from_constructor(args: tuple[Any, ...], dtype: dtypes.dtype, **kwargs: Any) 
     device = kwargs.pop("device", None)
     if kwargs:
         raise TypeError(f"new() received an invalid combination of arguments: {kwargs}")
+    if not args:
+        args = (0,)
     if len(args) == 1 and isinstance(args[0], TensorCore):
         return args[0].detach().to(dtype)
     if (
@@ -431,49 +442,6 @@ def new_tensor(self: Any, data: Any, **kwargs: Any) -> Any:
     """A tensor that copies `data`, of this tensor's dtype."""
     kwargs.setdefault("dtype", self._t)
     return tensor(data, **kwargs)
-
-
-@publish
-def empty_strided(
-    size: Any,
-    stride: Any,
-    *,
-    dtype: dtypes.dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-) -> Any:
-    """An uninitialised tensor with the given size and strides (in elements)."""
-    shape, steps = sizes((size,)), tuple(stride)
-    kind = storage_dtype(dtype or dtypes.get_default_dtype())
-    extent = 1 + sum((n - 1) * s for n, s in zip(shape, steps, strict=True)) if all(shape) else 0
-    root = np.empty(extent, kind)
-    bytes_ = tuple(s * kind.itemsize for s in steps)
-    array = np.lib.stride_tricks.as_strided(root, shape, bytes_)
-    return place(array, None, device, requires_grad)
-
-
-@method
-def new_empty_strided(self: Any, size: Any, stride: Any, **kwargs: Any) -> Any:
-    """An uninitialised tensor with the given size and strides, of this tensor's dtype."""
-    kwargs.setdefault("dtype", self._t)
-    return empty_strided(size, stride, **kwargs)
-
-
-@publish
-def empty_permuted(size: Any, physical_layout: Any, **kwargs: Any) -> Any:
-    """An uninitialised tensor whose dimensions lie in memory in the order `physical_layout`."""
-    shape, order = sizes((size,)), tuple(physical_layout)
-    if sorted(order) != list(range(len(shape))):
-        raise RuntimeError(
-            f"empty_permuted: physical_layout {list(order)} is not a permutation of the "
-            f"{len(shape)} dimensions of size {list(shape)}"
-        )
-    steps, step = [0] * len(shape), 1
-    for d in reversed(order):
-        steps[d], step = step, step * max(shape[d], 1)
-    return empty_strided(shape, steps, **kwargs)
 
 
 # ---------------------------------------------------------------- ranges

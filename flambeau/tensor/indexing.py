@@ -13,9 +13,9 @@ import numpy as np
 from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..ops.record import REGISTRY
 from . import core
-from .core import TensorCore, from_array, new
+from .core import TensorCore, from_array
 from .inplace import check_leaf, check_writable, note_change, run_inplace, write
-from .storage import Storage
+from .views import view_outside_tape
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
@@ -52,23 +52,13 @@ def get(t: Any, index: Any) -> Any:
 
 
 def _row(t: Any, index: int) -> Any:
-    """``t[i]`` of a tensor outside the tape: what `basic_index` does, written out."""
+    """``t[i]`` of a tensor outside the tape: what `basic_index` does, made short."""
     a = t._d
     try:
         d = a[index, ...]
     except (IndexError, TypeError):
         return FAST["F"].basic_index(t, index)
-    s = t._s
-    if s is None:
-        s = t._s = Storage(t._v)
-    out = new(core.Tensor)
-    out._d = d
-    out._t = t._t
-    out._s = s
-    out._v = 0
-    out._gf = out._grad = None
-    out._view = (t, REGISTRY["basic_index"], (index,), None)
-    return out
+    return view_outside_tape(t, d, REGISTRY["basic_index"], (index,))
 
 
 def set(t: Any, index: Any, value: Any) -> None:
@@ -193,6 +183,8 @@ def _normal(i: Any) -> Any:
             raise IndexError(
                 f"tensors used as indices must be long, int, byte or bool tensors, not {i._t}"
             )
+        if i._d.__class__ is not np.ndarray:
+            raise NotImplementedError(f"cannot index by a {i.device} tensor: it has no values")
         if i._d.ndim == 0 and kind != "b":
             return int(i._d)
         if i._d.dtype == np.uint8:

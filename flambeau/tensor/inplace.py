@@ -106,7 +106,7 @@ def write(t: Any, result: Any, where: str, recording: bool) -> None:
             f"{where}: result type {result._t.title} can't be cast to the desired output type "
             f"{t._t.title}"
         )
-    if d is not t._d:
+    if d is not t._d and t._d.__class__ is np.ndarray:
         np.copyto(t._d, d, casting="unsafe")
     note_change(t, where)
     if not recording:

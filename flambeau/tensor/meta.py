@@ -14,14 +14,12 @@ from .views import link
 def run(op: Op, values: dict[str, Any]) -> Any:
     """Apply a structured op to tensors of which at least one is on the meta device."""
     tensors = [values[n] for n in op.tensors]
-    flat = [
-        t for n, t in zip(op.tensors, tensors, strict=True) if n not in op.lists and t is not None
-    ]
+    flat = [t for v in tensors for t in (v if isinstance(v, (list, tuple)) else [v])]
     check_same_device(op, flat)
     arrays = {n: _array(v, n in op.lists) if n in op.tensors else v for n, v in values.items()}
     result = meta.run(op.meta or op.forward, arrays, op.family == "view")
     parts = result if isinstance(result, tuple) else (result,)
-    outs = [from_array(p) for p in parts[: op.outputs if op.family != "view" else None]]
+    outs = [from_array(p) for p in parts[: (op.outputs or None) if op.family != "view" else None]]
     if op.family == "view":
         for number, out in enumerate(outs):
             rest = tuple(v for n, v in values.items() if n != op.tensors[0])

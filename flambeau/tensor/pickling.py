@@ -9,6 +9,8 @@ import numpy as np
 
 from . import core
 from .core import from_array
+from .memory import address, root_of
+from .storage import INFERENCE, Storage
 
 
 def rebuild(
@@ -39,8 +41,26 @@ def reduce(t: Any) -> Any:
     return (rebuild, (type(t), d, t._t.name, t.requires_grad, dict(t.__dict__)))
 
 
+def _copied(d: Any, memo: dict[int, Any]) -> Any:
+    """A copy of the array `d`, inside the copy of the buffer that it is a view of."""
+    root = root_of(d)
+    if root is not d and not root.flags.forc:
+        return d.copy(order="K")
+    copied = memo.get(id(root))
+    if copied is None:
+        copied = memo[id(root)] = root.copy(order="K")
+    if root is d:
+        return copied
+    # A flat view: the buffer of an array must be contiguous in the usual order.
+    flat = copied.reshape(-1, order="A")
+    return np.ndarray(d.shape, d.dtype, flat, address(d) - address(root), d.strides)
+
+
 def deepcopy(t: Any, memo: dict[int, Any]) -> Any:
-    """A copy with memory of its own; strides, class, ``grad`` and attributes are kept."""
+    """A copy with memory of its own; strides, class, ``grad`` and attributes are kept.
+
+    Tensors that share memory share it in the copies too, when they are copied together.
+    """
     if id(t) in memo:
         return memo[id(t)]
     if not t.is_leaf:
@@ -49,9 +69,13 @@ def deepcopy(t: Any, memo: dict[int, Any]) -> Any:
             "protocol at the moment."
         )
     out = core.new(type(t))
-    out._d = t._d.copy(order="K") if isinstance(t._d, np.ndarray) else t._d
+    out._d = t._d
+    if isinstance(t._d, np.ndarray):
+        out._d = t._d.copy(order="K") if t._s is None else _copied(t._d, memo)
     out._t, out._v = t._t, t._v
     out._gf = out._grad = out._s = out._view = None
+    if t._s is not None and t._s is not INFERENCE:
+        out._s = memo.setdefault(id(t._s), Storage(t._s.version))
     if t.requires_grad:
         out.requires_grad_()
     memo[id(t)] = out

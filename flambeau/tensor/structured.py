@@ -41,33 +41,35 @@ def _short_view_lines(op: Op) -> str:
     """Wrapping a view that nothing is recorded for, written out."""
     first = op.tensors[0]
     args = "".join(f"{n}, " for n in op.signature.parameters if n != first)
-    same_type = f"d.dtype is a_{first}.dtype and " if op.retypes else ""
+    test = f"{first}._gf is None and d.__class__ is nd"
+    if op.retypes:
+        test += f" and d.dtype is a_{first}.dtype"
+    if op.retypes or op.may_copy:
+        test += f" and (d.base is a_{first} or (d.base is not None and d.base is a_{first}.base))"
     return f"""\
-    if {first}._gf is None and d.__class__ is nd:
-        base = d.base
-        if {same_type}(base is a_{first} or (base is not None and base is a_{first}.base)):
-            s = {first}._s
-            if s is None:
-                s = {first}._s = Storage({first}._v)
-            out = new(Tensor)
-            out._d = d
-            out._t = {first}._t
-            out._s = s
-            out._v = 0
-            out._gf = out._grad = None
-            if FAST["PLAIN"] or recording():
-                out._view = ({first}, OP, ({args}), None)
-            else:
-                out._view = ({first}, None, (), None)
-            return out
+    if {test}:
+        s = {first}._s
+        if s is None:
+            s = {first}._s = Storage({first}._v)
+        out = new(Tensor)
+        out._d = d
+        out._t = {first}._t
+        out._s = s
+        out._v = 0
+        out._gf = out._grad = None
+        if FAST["PLAIN"] or recording():
+            out._view = ({first}, OP, ({args}), None)
+        else:
+            out._view = ({first}, None, (), None)
+        return out
 """
 
 
 def _short_lines(op: Op) -> str:
     """Wrapping a single result that nothing is recorded for, written out."""
-    if op.family == "view" or op.outputs != 1 or op.extras or op.out:
+    if op.family == "view" or op.outputs != 1 or op.extras:
         return ""
-    tests = []
+    tests = ["out is None"] if op.out else []
     for name in op.tensors:
         if name in op.lists:
             tests.append(f"all(t._gf is None for t in {name})")
@@ -75,9 +77,13 @@ def _short_lines(op: Op) -> str:
             tests.append(f"({name} is None or {name}._gf is None)")
         else:
             tests.append(f"{name}._gf is None")
-    if not tests:
+    if not op.tensors:
         return ""
     return f"    if {' and '.join(tests)}:\n        return from_array(d)\n"
+
+
+MISTAKES = (ValueError, TypeError, AttributeError, RuntimeError, IndexError)
+"""What a forward function raises on wrong arguments, by itself or by NumPy."""
 
 
 def derive_structured(op: Op) -> Callable[..., Any]:
@@ -98,7 +104,7 @@ def {op.name}({argument_text(op)}):
         return otherwise(OP, {{{values}}})
 {test if first else ""}    try:
         d = forward({call_text(op, array=True)})
-    except (ValueError, TypeError, AttributeError, np_error) as error:
+    except MISTAKES as error:
         raise explain(OP, ({tensors}), error) from None
 {_short_view_lines(op) if op.family == "view" and not op.out else _short_lines(op)}\
     result = {finish}(OP, d, ({tensors}), {{{values}}})
@@ -121,7 +127,7 @@ def {op.name}({argument_text(op)}):
         "nd": np.ndarray,
         "TensorCore": core.TensorCore,
         "raise_not_a_list": raise_not_a_list,
-        "np_error": np.exceptions.AxisError,
+        "MISTAKES": MISTAKES,
         "FAST": FAST,
         "Storage": Storage,
         "Tensor": core.Tensor,

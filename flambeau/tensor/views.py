@@ -17,7 +17,8 @@ from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..autograd.node import Node, Push, collect, deliver, move_retention, skip
 from ..ops.record import Op
 from . import apply, core
-from .core import base_of, from_array, is_leaf_node, storage_of
+from .core import base_of, from_array, is_leaf_node, new, storage_of
+from .storage import Storage
 
 
 def finish_view(op: Op, d: Any, tensors: tuple[Any, ...], values: dict[str, Any]) -> Any:
@@ -51,6 +52,21 @@ def link(out: Any, source: Any, op: Op, args: tuple[Any, ...], number: int | Non
     out._s = s
     recorded = FAST["PLAIN"] or is_grad_enabled()
     out._view = (source, op if recorded else None, args, number)
+
+
+def view_outside_tape(t: Any, d: Any, op: Op, args: tuple[Any, ...]) -> Any:
+    """The tensor over `d`, which `op` with `args` made as a view of the plain tensor `t`."""
+    s = t._s
+    if s is None:
+        s = t._s = Storage(t._v)
+    out = new(t.__class__)
+    out._d = d
+    out._t = t._t
+    out._s = s
+    out._v = 0
+    out._gf = out._grad = None
+    out._view = (t, op if FAST["PLAIN"] or is_grad_enabled() else None, args, None)
+    return out
 
 
 Path = list[tuple[Op, tuple[Any, ...], int | None]]

@@ -9,7 +9,9 @@ def _all(names: str, reason: str) -> Excuses:
     return dict.fromkeys(names.split(), reason)
 
 
-NO_SAMPLES: Excuses = {}
+NO_SAMPLES: Excuses = {
+    **_all("gaussian_like", "nothing but random numbers; svd_lowrank is tested with it"),
+}
 
 NO_META: Excuses = {
     **_all("allclose equal", "the answer is a Python bool"),
@@ -37,6 +39,7 @@ NOT_A_DERIVATIVE: Excuses = {
 }
 
 NOT_TORCH: Excuses = {
+    **_all("svd_lowrank pca_lowrank", "singular vectors are free in sign"),
     **_all(
         "binary_cross_entropy_with_logits mse_loss adaptive_max_pool2d adaptive_max_pool3d",
         "PyTorch's internal function of that name has other parameters",
@@ -55,6 +58,10 @@ CONSTANTS: dict[tuple[str, str], str] = {
     ("fractional_max_pool3d", "_random_samples"): "random numbers that place windows",
 }
 """Floating-point tensor arguments that have no derivative, by op and name."""
+
+WIDER_HALF: Excuses = {
+    **_all("gradient", "PyTorch's half-precision result is float32, because of its step tensor"),
+}
 
 COUNTS_TIES: Excuses = {
     **_all("kthvalue topk sort argsort msort", "which of several equal elements is named is free"),

@@ -99,6 +99,7 @@ add("addcdiv", call(N(3, 4), N(3, 1), U(4) + 0.5, value=0.5))
 add("lerp", call(N(3, 4), N(3, 4, seed=1), 0.3), call(N(3), N(3, seed=1), U(3)))
 add("clamp", call(N(3, 4), -0.5, 0.7), call(N(3, 4), min=0.1), call(N(3, 4), max=N(4)))
 add("clamp_min clamp_max", call(N(3, 4), 0.2), call(N(3, 4), N(4)))
+add("clamp_float", call(N(3, 4), -0.5, 0.7))
 add("clamp_both", call(N(3, 4), N(4) - 2, N(4) + 1))
 add("xlogy xlog1py", call(N(3, 4), POSITIVE))
 add("ldexp", call(N(3, 4), N(4)))
@@ -323,6 +324,14 @@ add("view_as_real_copy", call(Z(3, 4)))
 add("to_dtype", call(N(3, 4), float64))
 add("view_as_dtype", call(I(9, 3, 4), int64))
 add("bernoulli_of", call(U(3, 4), 1.0, default_generator))
+
+# ---------------------------------------------------------------- grids and random projections
+add("gradient", call(N(4, 5)), call(N(4, 5), spacing=0.5, dim=1, edge_order=2))
+add("gradient", call(N(4, 5), spacing=[np.array([0, 1, 3, 4]), np.arange(5)]))
+add("histogramdd", call(N(20, 2), 3), call(N(20, 2), [3, 2], weight=U(20)))
+add("histogram_grid", call(N(20, 2), [np.linspace(-2, 2, 4), np.linspace(-3, 3, 3)]))
+add("unravel_index unravel_places", call(I(12, 5), (3, 4)))
+add("svd_lowrank pca_lowrank", call(N(5, 2) @ N(2, 4), 2))
 
 # ---------------------------------------------------------------- linear algebra
 SQUARE = N(4, 4) + 3 * np.eye(4)

@@ -30,7 +30,7 @@ CHANGES = {
     "index_add_": lambda L, t: t.index_add_(0, L.tensor([0, 0]), L.ones(2, 3).to(t)),
     "index_fill_": lambda L, t: t.index_fill_(1, L.tensor([0]), 5),
     "index_copy_": lambda L, t: t.index_copy_(0, L.tensor([1]), L.ones(1, 3).to(t)),
-    "index_put_": lambda L, t: t.index_put_((L.tensor([0]), L.tensor([1])), t[1, :1]),
+    "index_put_": lambda L, t: t.index_put_((L.tensor([0]), L.tensor([1])), t[1, :1].clone()),
     "addcmul_": lambda L, t: t.addcmul_(L.ones(3), L.ones(3), value=2),
     "addcdiv_": lambda L, t: t.addcdiv_(L.ones(3), L.ones(3) * 2),
     "lerp_": lambda L, t: t.lerp_(L.ones(3).to(t), 0.5),

@@ -13,7 +13,7 @@ PROGRAMS = {
     "pointwise": lambda L, t: (t * 2 + 1).exp().relu(),
     "comparison": lambda L, t: t > 0,
     "promotion": lambda L, t: t.int() / 2,
-    "broadcast": lambda L, t: t + L.empty(3, 1, 4, device="meta"),
+    "broadcast": lambda L, t: t + L.empty(3, 1, device="meta"),
     "matmul": lambda L, t: t @ t.transpose(-1, -2),
     "reduction": lambda L, t: t.sum(1, keepdim=True),
     "all": lambda L, t: t.mean(),
