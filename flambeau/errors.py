@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 
 class OutOfMemoryError(RuntimeError):
     """An allocation was refused by the system or by a memory limit."""
@@ -18,14 +16,4 @@ class VersionError(RuntimeError):
 
 
 class ArgumentError(ValueError):
-    """A mistake for which PyTorch raises ValueError; NumPy's own ValueErrors become RuntimeErrors."""
-
-
-def type_name(value: Any) -> str:
-    """How an error names the type of `value`: ``Tensor``, ``int``, ``NoneType``..."""
-    return type(value).__name__
-
-
-def describe(shape: Any) -> str:
-    """A shape as PyTorch prints it: ``[2, 3]``."""
-    return f"[{', '.join(str(n) for n in shape)}]"
+    """A mistake for which PyTorch raises ValueError; NumPy's own become RuntimeErrors."""

@@ -14,7 +14,10 @@ from tests.oracle import check_error
 CASES = {
     # ------------------------------------------------------------ shapes
     "add": (lambda L: L.ones(2, 3) + L.ones(4), ["add", "[2, 3]", "[4]", "3", "4"]),
-    "add far apart": (lambda L: L.ones(2, 3, 4) * L.ones(5, 1, 4), ["mul", "[2, 3, 4]", "[5, 1, 4]"]),
+    "add far apart": (
+        lambda L: L.ones(2, 3, 4) * L.ones(5, 1, 4),
+        ["mul", "[2, 3, 4]", "[5, 1, 4]"],
+    ),
     "pow": (lambda L: L.ones(2) ** L.ones(3), ["pow", "[2]", "[3]"]),
     "compare": (lambda L: L.ones(2) > L.ones(3), ["gt", "[2]", "[3]"]),
     "where": (lambda L: L.where(L.ones(2) > 0, L.ones(3), L.ones(3)), ["[2]", "[3]"]),
@@ -155,7 +158,10 @@ CASES = {
     ),
     "mean of integers": (lambda L: L.tensor([1, 2]).mean(), ["mean", "Long|int64"]),
     "softmax of integers": (lambda L: L.tensor([1, 2]).softmax(0), ["softmax", "Long|int64"]),
-    "matmul of two types": (lambda L: L.ones(2, 2) @ L.ones(2, 2).double(), ["matmul", "float|Float"]),
+    "matmul of two types": (
+        lambda L: L.ones(2, 2) @ L.ones(2, 2).double(),
+        ["matmul", "float|Float"],
+    ),
     "bitwise of floats": (lambda L: L.ones(2) & L.ones(2), ["bitwise_and", "Float"]),
     "minus of bools": (lambda L: L.ones(2, dtype=L.bool) - 1, ["sub", "bool"]),
     "in place cast": (lambda L: L.tensor([1]).add_(0.5), ["add_", "Float", "Long"]),
@@ -180,8 +186,14 @@ CASES = {
     "a device that is none": (lambda L: L.ones(1, device="abacus"), ["abacus"]),
     "two devices": (lambda L: L.ones(2) + L.ones(2, device="meta"), ["cpu", "meta"]),
     # ------------------------------------------------------------ modules
-    "a linear layer": (lambda L: L.nn.Linear(3, 2)(L.ones(1, 4)), ["linear", "[1, 4]|1x4", "[2, 3]|2x3|3x2"]),
-    "a convolution": (lambda L: L.nn.Conv2d(3, 4, 3)(L.ones(1, 2, 8, 8)), ["conv2d", "[1, 2, 8, 8]|input[1, 2, 8, 8]", "[4, 3, 3, 3]"]),
+    "a linear layer": (
+        lambda L: L.nn.Linear(3, 2)(L.ones(1, 4)),
+        ["linear", "[1, 4]|1x4", "[2, 3]|2x3|3x2"],
+    ),
+    "a convolution": (
+        lambda L: L.nn.Conv2d(3, 4, 3)(L.ones(1, 2, 8, 8)),
+        ["conv2d", "[1, 2, 8, 8]|input[1, 2, 8, 8]", "[4, 3, 3, 3]"],
+    ),
     "reduction": (
         lambda L: L.nn.functional.mse_loss(L.ones(2), L.ones(2), reduction="most"),
         ["most"],
@@ -215,9 +227,7 @@ def test_the_message_names_the_op_and_what_does_not_fit(name):
     assert isinstance(error, Exception), "no error"
     text = str(error)
     for choice in words:
-        assert any(w in text for w in choice.split("|")), (
-            f"{choice!r} is missing in {text!r}"
-        )
+        assert any(w in text for w in choice.split("|")), f"{choice!r} is missing in {text!r}"
 
 
 @pytest.mark.parametrize("name", [n for n in CASES if "module" not in n])

@@ -202,21 +202,21 @@ COMPILED = [
         "compiler/loops.py",
         "return low, w.select(over, total, end)",
         'return low, w.emit(f"sub i64 {w.select(over, total, end).name}, 1", "i64")',
-        "tests/compiler/test_elementwise.py",
+        "tests/compiler/test_elementwise_kernels.py",
     ),
     Mutation(
         "sums of blocks lose the last block",
         "compiler/loops.py",
         "%more = icmp slt i64 %next, %n",
         "%more = icmp slt i64 %at, 0",
-        "tests/compiler/test_elementwise.py",
+        "tests/compiler/test_elementwise_kernels.py",
     ),
     Mutation(
         "exponential function with a wrong reduction",
         "compiler/scalar_ir.py",
         '"float": (0.693359375, -2.12194440054690581e-4),',
         '"float": (0.693359375, 2.12194440054690581e-4),',
-        "tests/compiler/test_elementwise.py",
+        "tests/compiler/test_elementwise_kernels.py",
     ),
 ]
 

@@ -394,7 +394,9 @@ def pointwise(op: Op, tensors: tuple[Any, ...], params: dict[str, Any]) -> Any:
     if op.refuse and "bifc"[t.category] in op.refuse:
         raise NotImplementedError(f"'{op.name}' not implemented for '{t.title}' on the CPU")
     if "B" in op.refuse and any(operand(x).dtype is dtypes.bool_ for x in tensors):
-        raise RuntimeError(f"{op.name}: bool operands are not supported, use logical or bitwise ops")
+        raise RuntimeError(
+            f"{op.name}: bool operands are not supported, use logical or bitwise ops"
+        )
     check_same_device(op, tensors)
     if t.numpy_dtype is None:
         raise RuntimeError(f"{op.name}: {t} has no arithmetic on the CPU")

@@ -144,7 +144,7 @@ def test_rows_repeat_what_is_fixed(type_, rows, columns):
     out = guarded(np.zeros((rows, columns), dtype))
     pointers = [a.ctypes.data for a in (out, x, per_row, per_column)]
     run(text, [rows, 2, columns, *pointers, columns * size, size, 0], -(-rows // 2))
-    np.testing.assert_allclose(out, x * per_row[:, None] + per_column, 1e-6)
+    np.testing.assert_allclose(out, x * per_row[:, None] + per_column, 1e-6, 1e-6)
 
 
 @pytest.mark.parametrize("type_", TYPES)
@@ -230,7 +230,9 @@ def test_types_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize("type_", TYPES)
-@pytest.mark.parametrize("value", [0.0, -0.0, 1.5, 0.1, 1e-40, 1e-320, 1e300, -1e300, math.inf, math.nan])
+@pytest.mark.parametrize(
+    "value", [0.0, -0.0, 1.5, 0.1, 1e-40, 1e-320, 1e300, -1e300, math.inf, math.nan]
+)
 def test_constants_are_what_the_type_can_hold(type_, value):
     e = Expression("where", Expression("gt", Expression("input", "x"), Expression("const", 9)),
                    Expression("input", "x"), Expression("const", value))  # fmt: skip

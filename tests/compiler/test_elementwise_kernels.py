@@ -1,0 +1,352 @@
+"""Every compiled scalar primitive against extended precision, over layouts and special values."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special
+
+from flambeau import settings as flags
+from flambeau.backends.cpu import elementwise
+from flambeau.backends.cpu.elementwise import Fused, fold_rows
+from flambeau.backends.cpu.scalars import numpy_function
+from flambeau.compiler import jit, loops, threads
+from flambeau.compiler.expressions import PRIMITIVES, Expression, trace
+from flambeau.compiler.scalar_ir import Unsupported
+
+pytestmark = pytest.mark.skipif(not jit.available(), reason="nothing is compiled")
+
+TYPES = [np.float32, np.float64]
+TRUTHS = ("eq", "ne", "lt", "le", "gt", "ge", "isnan")
+
+
+@pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
+def thread_count(request):
+    before = threads.get_num_threads()
+    threads.set_num_threads(request.param)
+    yield request.param
+    threads.set_num_threads(before)
+
+
+def no_reference(*_):
+    raise AssertionError("no kernel was used")
+
+
+def kernel(name, e, names, truth=False, reference=no_reference):
+    return Fused(f"test.{name}", e, list(names), reference, truth)
+
+
+SPECIAL = np.array([
+    0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 1e-40, 1.2e-38,
+    3e38, -3e38, 88.7, 88.8, 89.0, -87.3, -88.0, -103.0, -104.0, 709.7, 710.0, -745.0, -746.0,
+    1e-310, 5e-324, 1e300, -1e300, 16777216.5, 2.5, 3.5, -2.5, 1e10, 0.9999999, 1.0000001,
+])  # fmt: skip
+
+
+def spread(dtype, seed=0, size=20_000):
+    """Values of every size and sign, special ones included."""
+    rng = np.random.default_rng(seed)
+    info = np.finfo(dtype)
+    powers = rng.uniform(np.log2(float(info.tiny)) + 2, np.log2(float(info.max)) - 2, size // 4)
+    values = [
+        np.exp2(powers) * rng.choice([-1, 1], powers.size),
+        rng.standard_normal(size // 2),
+        rng.uniform(-30, 30, size // 4),
+        np.tile(SPECIAL, 5),
+    ]
+    with np.errstate(all="ignore"):
+        return rng.permutation(np.concatenate(values)).astype(dtype)
+
+
+def primitives():
+    """Every primitive that has IR, with the types it has it for."""
+    found = []
+    for name, primitive in PRIMITIVES.items():
+        names = "abc"[: primitive.arity]
+        e = Expression(name, *(Expression("input", n) for n in names))
+        for dtype, type_ in zip(TYPES, ("float", "double"), strict=True):
+            out = "i8" if name in TRUTHS else type_
+            kinds = ["i8" if name == "where" and n == "a" else type_ for n in names]
+            operands = [loops.Operand(n, k, False) for n, k in zip(names, kinds, strict=True)]
+            try:
+                loops.render_flat("chunk", e, operands, type_, out)
+            except Unsupported:
+                continue
+            found.append(pytest.param(name, dtype, id=f"{name}-{type_}"))
+    return found
+
+
+# Units in the last place by which a result may be off the truth.
+ULPS = {"exp": 1.5, "log": 1.5, "tanh": 5, "sigmoid": 4, "erf": 4, "rsqrt": 1.6, "reciprocal": 0.6}
+TRUTH = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "erf": lambda x: special.erf(np.float64(x))}
+
+
+def test_the_usual_primitives_have_kernels():
+    names = {p.values[0] for p in primitives()}
+    assert names >= {
+        "add",
+        "mul",
+        "where",
+        "exp",
+        "log",
+        "tanh",
+        "sigmoid",
+        "erf",
+        "sqrt",
+        "maximum",
+    }
+
+
+@pytest.mark.parametrize(("name", "dtype"), primitives())
+def test_accuracy_of_every_primitive(name, dtype):
+    names = "abc"[: PRIMITIVES[name].arity]
+    given = [spread(dtype, seed) for seed in range(len(names))]
+    if name == "where":
+        given[0] = np.random.default_rng(5).random(given[1].size) < 0.5
+    e = Expression(name, *(Expression("input", n) for n in names))
+    found = kernel(name, e, names, name in TRUTHS)(*given)
+    wide = [a.astype(np.longdouble) if a.dtype.kind == "f" else a for a in given]
+    with np.errstate(all="ignore"):
+        truth = np.asarray(TRUTH.get(name, numpy_function(name))(*wide))
+        rounded = truth.astype(found.dtype)
+    assert found.dtype == (np.bool_ if name in TRUTHS else dtype)
+    if name in TRUTHS:
+        np.testing.assert_array_equal(found, truth)
+        return
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(rounded), err_msg="NaN")
+    finite = np.isfinite(rounded) & np.isfinite(found)
+    np.testing.assert_array_equal(found[~finite], rounded[~finite], err_msg="infinities")
+    spacing = np.spacing(np.abs(rounded[finite])).astype(np.longdouble)
+    errors = np.abs(found[finite].astype(np.longdouble) - truth[finite]) / spacing
+    worst = int(np.argmax(errors))
+    assert errors[worst] <= ULPS.get(name, 0.51), (
+        f"{name}({[a[finite][worst] for a in given]}) = {found[finite][worst]!r}, "
+        f"true {truth[finite][worst]!r}: {float(errors[worst]):.2f} ulps"
+    )
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_signs_of_zero(dtype):
+    x = np.full(9000, -0.0, dtype)
+    for name in ("neg", "abs", "sqrt", "floor", "tanh", "sign"):
+        found = kernel(name, Expression(name, Expression("input", "x")), "x")(x)
+        expected = np.asarray(numpy_function(name)(x.astype(np.float64)))
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(expected), err_msg=name)
+
+
+CHAIN = trace(lambda m, x, y, z: m.tanh(x * y) + m.where(z > 0, x, -y) / 3)
+
+
+def chain(x, y, z):
+    with np.errstate(all="ignore"):
+        return np.tanh(x * y) + np.where(z > 0, x, -y) / 3
+
+
+LAYOUTS = ["plain", "transposed", "strided", "offset", "reversed"]
+
+
+@st.composite
+def operands(draw):
+    """A shape of at least 8192 elements, and for each operand the dimensions it lacks."""
+    shape = draw(st.lists(st.integers(1, 40), min_size=1, max_size=4))
+    while np.prod(shape) < elementwise.LARGE:
+        shape[draw(st.integers(0, len(shape) - 1))] *= 7
+    if np.prod(shape) > 400_000:
+        shape = [9000]
+    axes = st.sets(st.integers(0, len(shape) - 1))
+    lacking = draw(st.lists(axes, min_size=2, max_size=2))
+    layouts = draw(st.lists(st.sampled_from(LAYOUTS), min_size=3, max_size=3))
+    return shape, [set(), *lacking], layouts, draw(st.sampled_from(TYPES))
+
+
+def laid_out(a, layout):
+    if layout == "transposed":
+        return np.array(a.T, order="C").T
+    if layout == "strided":
+        every = tuple(slice(None, None, 2) for _ in a.shape)
+        wide = np.zeros([2 * n for n in a.shape], a.dtype)
+        wide[every] = a
+        return wide[every]
+    if layout == "offset":
+        flat = np.zeros(a.size + 3, a.dtype)
+        flat[3:] = a.ravel()
+        return flat[3:].reshape(a.shape)
+    if layout == "reversed":
+        return np.ascontiguousarray(a[::-1])[::-1]
+    return a
+
+
+@settings(max_examples=60, deadline=None)
+@given(operands())
+def test_any_shapes_strides_and_broadcasts(case):
+    shape, lacking, layouts, dtype = case
+    rng = np.random.default_rng(1)
+    arrays = []
+    for missing, layout in zip(lacking, layouts, strict=True):
+        own = [1 if i in missing else n for i, n in enumerate(shape)]
+        arrays.append(laid_out(rng.standard_normal(own).astype(dtype), layout))
+    run = kernel("chain", CHAIN, "xyz", reference=chain)
+    before = threads.get_num_threads()
+    tolerance = 3e-6 if dtype is np.float32 else 1e-14
+    try:
+        for count in (1, 2):
+            threads.set_num_threads(count)
+            found = run(*arrays)
+            truth = chain(*(a.astype(np.float64) for a in arrays))
+            assert found.shape == tuple(shape)
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found, truth, tolerance, tolerance)
+    finally:
+        threads.set_num_threads(before)
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 8191, 8192, 8193, 32768, 32769, 100_003])
+def test_sizes_around_the_chunks(size, thread_count):
+    x = np.arange(size, dtype=np.float32)
+    found = kernel("twice", trace(lambda m, x: x * 2 + 1), "x")(x)
+    np.testing.assert_array_equal(found, x * 2 + 1)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 5), (3, 0), (100, 0, 100)])
+def test_nothing_to_do(shape):
+    run = kernel("empty", trace(lambda m, x: x * 2), "x", reference=lambda x: x * 2)
+    assert run(np.zeros(shape, np.float32)).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "compiled"),
+    [
+        ((200, 100), (100,), True),
+        ((200, 100), (200, 1), True),
+        ((200, 100), (1, 1), True),
+        ((20, 10, 100), (10, 100), True),
+        ((20, 10, 100), (20, 1, 1), True),
+        ((20, 10, 100), (20, 10, 1), True),
+        ((1, 100), (200, 1), True),
+        ((200, 100), (), True),
+        ((2, 10000), (1,), True),
+        ((10000, 2), (2,), False),  # rows too short to pay
+        ((30, 10, 100), (30, 1, 100), False),  # steps that one number cannot say
+    ],
+)
+def test_broadcasts(left, right, compiled, thread_count):
+    rng = np.random.default_rng(2)
+    x, y = (rng.standard_normal(s).astype(np.float32) for s in (left, right))
+    used = []
+
+    def reference(a, b):
+        used.append(1)
+        return a * b
+
+    run = kernel("mul", trace(lambda m, x, y: x * y), "xy", reference=reference)
+    np.testing.assert_array_equal(run(x, y), x * y)
+    assert bool(used) is not compiled
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.arange(9000),
+        lambda: np.arange(9000) > 5,
+        lambda: np.arange(9000, dtype=np.float16),
+        lambda: np.arange(9000) + 1j,
+        lambda: np.arange(9000, dtype=">f4"),
+        lambda: np.frombuffer(bytes(36001), np.float32, 9000, 1),
+        lambda: np.arange(18000, dtype=np.float32)[::2],
+        lambda: 3.5,
+    ],
+    ids=["int", "bool", "half", "complex", "foreign", "unaligned", "strided", "number"],
+)
+def test_what_has_no_kernel_is_left_to_numpy(make):
+    used = []
+
+    def reference(x):
+        used.append(1)
+        return x + x
+
+    x = make()
+    run = kernel("left", trace(lambda m, x: x + x), "x", reference=reference)
+    np.testing.assert_array_equal(run(x), x + x)
+    assert used
+
+
+def test_a_plan_for_aligned_arrays_is_not_used_for_others():
+    run = kernel("aligned", trace(lambda m, x: x + x), "x", reference=lambda x: x + x)
+    aligned = np.arange(9000, dtype=np.float32)
+    raw = np.zeros(36001, np.uint8)
+    shifted = raw[1:].view(np.float32)
+    shifted[...] = aligned
+    for x in (aligned, shifted):
+        np.testing.assert_array_equal(run(x), 2 * aligned)
+
+
+def test_operands_of_two_types_are_left_to_numpy():
+    x, y = np.ones(9000, np.float32), np.ones(9000)
+    run = kernel("two", trace(lambda m, x, y: x + y), "xy", reference=np.add)
+    assert run(x, y).dtype == np.float64
+
+
+def test_a_primitive_without_ir_is_left_to_numpy():
+    x = np.linspace(1, 5, 9000)
+    run = kernel("lgamma", trace(lambda m, x: m.lgamma(x)), "x", reference=special.gammaln)
+    np.testing.assert_array_equal(run(x), special.gammaln(x))
+
+
+def test_shapes_that_do_not_broadcast_are_numpys_error():
+    run = kernel("wrong", trace(lambda m, x, y: x + y), "xy", reference=np.add)
+    with pytest.raises(ValueError, match="broadcast"):
+        run(np.ones(9000, np.float32), np.ones(9001, np.float32))
+
+
+def test_without_a_jit_everything_is_numpy(monkeypatch):
+    monkeypatch.setattr(flags, "jit", False)
+    used = []
+    run = kernel("off", trace(lambda m, x: -x), "x", reference=lambda x: used.append(1))
+    run(np.ones(9000, np.float32))
+    assert used
+
+
+def test_inputs_may_be_one_array_and_are_not_written():
+    x = np.arange(9000, dtype=np.float32)
+    before = x.copy()
+    found = kernel("square", trace(lambda m, x, y: x * y), "xy")(x, x)
+    np.testing.assert_array_equal(found, before * before)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_many_threads_share_one_kernel():
+    x = np.random.default_rng(4).standard_normal(50_000).astype(np.float32)
+    run = kernel("shared", CHAIN, "xyz")
+    truth, wrong = run(x, x, x), []
+
+    def work():
+        for _ in range(20):
+            if not np.array_equal(run(x, x, x), truth):
+                wrong.append(1)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (1, 100_000), (1000, 100), (70_000, 2)])
+def test_rows_are_folded(shape, dtype, thread_count):
+    x = np.random.default_rng(6).standard_normal(shape).astype(dtype)
+    total = fold_rows(x, "sum")
+    assert total.dtype == np.float64
+    tolerance = 1e-3 if dtype is np.float32 else 1e-10
+    np.testing.assert_allclose(total, x.astype(np.float64).sum(1), 1e-5, tolerance)
+    np.testing.assert_array_equal(fold_rows(x, "maximum"), x.max(1))
+    np.testing.assert_array_equal(fold_rows(x, "minimum"), x.min(1))
+
+
+def test_what_cannot_be_folded_has_no_kernel():
+    assert fold_rows(np.ones((3, 3), np.int64), "sum") is None
