@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import math
 
 import numpy as np
@@ -255,6 +256,21 @@ def test_shared_parts_are_computed_once():
 
     writer.lower(e, {"x": Value("%x", "float")}, "float")
     assert sum("roundeven" in line for line in writer.lines) == 1
+
+
+def test_object_code_belongs_to_one_cpu(monkeypatch):
+    def digest():
+        jit._environment.cache_clear()
+        return jit._digest("name", "key", jit.Options())
+
+    here = target.host()
+    mine = digest()
+    for changed in ({"cpu": "another"}, {"features": here.features + ",+none"}):
+        other = dataclasses.replace(here, **changed)
+        monkeypatch.setattr(target, "host", lambda other=other: other)
+        assert digest() != mine
+    monkeypatch.undo()
+    assert digest() == mine
 
 
 def test_the_host_is_described():
