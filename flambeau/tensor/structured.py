@@ -86,15 +86,21 @@ MISTAKES = (ValueError, TypeError, AttributeError, RuntimeError, IndexError)
 """What a forward function raises on wrong arguments, by itself or by NumPy."""
 
 
+def _foreign(op: Op, name: str) -> str:
+    """The test whether the argument `name` is held by another device than the CPU."""
+    if name in op.lists:
+        return f"any(a.__class__ is not nd for a in a_{name})"
+    absent = f"a_{name} is not None and " if name in op.optional else ""
+    return f"({absent}a_{name}.__class__ is not nd)"
+
+
 def derive_structured(op: Op) -> Callable[..., Any]:
     """The function of an op that is declared as a function of arrays."""
-    first = f"a_{op.tensors[0]}" if op.tensors else ""
-    if op.tensors and op.tensors[0] in op.lists:
-        first = f"{first} and {first}[0]"
+    foreign = " or ".join(_foreign(op, name) for name in op.tensors)
     values = ", ".join(f"{n!r}: {n}" for n in op.signature.parameters)
     tensors = "".join(f"{n}, " for n in op.tensors)
     unwrap = "".join(f"        {line}\n" for line in _unwrap_lines(op)) or "        pass\n"
-    test = f"    if {first}.__class__ is not nd:\n        return otherwise(OP, {{{values}}})\n"
+    test = f"    if {foreign}:\n        return otherwise(OP, {{{values}}})\n"
     finish = "finish_view" if op.family == "view" else "finish"
     store = "    if out is not None:\n        return write_out(OP, out, result)\n" if op.out else ""
     source = f"""\
@@ -102,7 +108,7 @@ def {op.name}({argument_text(op)}):
 {rename_lines(op)}    try:
 {unwrap}    except AttributeError:
         return otherwise(OP, {{{values}}})
-{test if first else ""}    try:
+{test if foreign else ""}    try:
         d = forward({call_text(op, array=True)})
     except MISTAKES as error:
         raise explain(OP, ({tensors}), error) from None

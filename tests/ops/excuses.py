@@ -28,6 +28,12 @@ NO_META: Excuses = {
     **_all("combinations", "its indices are made on the CPU"),
 }
 
+NO_DERIVATIVE: Excuses = {
+    **_all(
+        "histogram histogramdd", "the edges of bins follow the input, as in PyTorch, unrecorded"
+    ),
+}
+
 NOT_A_DERIVATIVE: Excuses = {
     **_all(
         """linalg_cholesky linalg_cholesky_ex linalg_eigh linalg_eigvalsh cholesky_solve

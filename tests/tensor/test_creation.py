@@ -175,13 +175,15 @@ def new(L):
 def ranges(L):
     return (
         L.arange(5), L.arange(2, 5), L.arange(0, 1, 0.25), L.arange(5, 0, -2), L.arange(3.0),
-        L.arange(0), L.arange(1, 2, 0.3), L.arange(5, dtype=L.float32), L.arange(2.5), L.arange(-3),
-        L.arange(0, 1, 0.1).shape, L.arange(L.tensor(3)), L.arange(end=4, start=1),
-    ) if False else (
-        L.arange(5), L.arange(2, 5), L.arange(0, 1, 0.25), L.arange(5, 0, -2), L.arange(3.0),
         L.arange(0), L.arange(1, 2, 0.3), L.arange(5, dtype=L.float32), L.arange(2.5),
-        L.arange(0, 1, 0.1).shape, L.arange(L.tensor(3)),
+        L.arange(0, 1, 0.1).shape, L.arange(L.tensor(3)), L.arange(start=1, end=4),
+        L.arange(end=4, start=1), L.arange(0, -3, -1),
     )  # fmt: skip
+
+
+@scripts.raises
+def range_downwards_without_a_step(L):
+    L.arange(-3)
 
 
 @scripts
