@@ -7,6 +7,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..ops.shape import common_shape, view_as_size
+from ..ops.shape import transpose as transpose_op
 from . import core
 from .core import ndarray
 from .functions import publish
@@ -38,6 +39,19 @@ def view(self: Any, *shape: Any, size: Any = None, dtype: Any = None) -> Any:
     elif not shape:
         raise TypeError('view() missing 1 required positional arguments: "size"')
     return FAST["F"].view_as_size(self, tuple(shape))
+
+
+@method
+def transpose(self: Any, dim0: int, dim1: int) -> Any:
+    """This tensor with two dimensions exchanged, as a view."""
+    if self.__class__ is Tensor and self._gf is None and self._d.__class__ is ndarray:
+        try:
+            d = self._d.swapaxes(dim0, dim1)
+        except (ValueError, TypeError):
+            pass  # the general way below says what is wrong, or knows what is meant
+        else:
+            return view_outside_tape(self, d, transpose_op, (dim0, dim1))
+    return FAST["F"].transpose(self, dim0, dim1)
 
 
 @publish
