@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
+import flambeau
 from tests.oracle import Scripts, agree
 
 scripts = Scripts()
@@ -545,3 +548,29 @@ def complex_parts_are_views(L):
 @pytest.mark.parametrize("script", scripts.cases)
 def test_as_in_torch(script):
     agree(script)
+
+
+@pytest.mark.parametrize("collected", [False, True], ids=["young", "old"])
+@pytest.mark.parametrize("on_tape", [False, True], ids=["plain", "on the tape"])
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_every_live_view_is_renewed_and_no_other_tensor(count, on_tape, collected):
+    w = flambeau.ones(60, requires_grad=True)
+    base = w * 0 if on_tape else flambeau.zeros(60)
+    other = flambeau.zeros(60)
+    strangers = [other[i] for i in range(5)] + [base.detach(), base.detach()[3:]]
+    views = [base[i:] for i in range(count)] + [base.view(6, 10)[1]]
+    for i in range(100):
+        dead = base[i % 60 :]  # entered, and gone
+    del dead
+    if collected:
+        gc.collect()
+    base[2:].add_(w[2:] * 3)
+    for v in views:
+        (g,) = flambeau.autograd.grad(v.sum(), w, retain_graph=True)
+        assert g.sum().item() == 3 * (v.storage_offset() + v.numel() - max(v.storage_offset(), 2))
+    assert not any(s.requires_grad for s in strangers)
+    late = base[5:]
+    base.mul_(2)
+    for v in (*views, late):
+        (g,) = flambeau.autograd.grad(v.sum(), w, retain_graph=True)
+        assert g.sum().item() == 6 * (v.storage_offset() + v.numel() - max(v.storage_offset(), 2))
