@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from . import networks
+
 
 @dataclass(frozen=True)
 class Case:
@@ -211,9 +213,17 @@ def cases() -> Iterator[Case]:
         setup = CONVOLUTION.format(shape=shape, arguments=arguments)
         yield Case("convolution, batch 4", f"{name}, forward", setup, "forward()")
         yield Case("convolution, batch 4", f"{name}, forward and backward", setup, "both()")
+    for group, setup, timed_cases in networks.LAYER_CASES:
+        for name, timed in timed_cases.items():
+            yield Case(group, name, setup, timed)
+    for optimizer, rest in networks.OPTIMIZERS:
+        setup = networks.OPTIMIZER.format(name=optimizer, rest=rest)
+        yield Case("optimizer step, 2e6 weights", optimizer + rest, setup, "step()")
     for name, layers, shape, optimizer in MODELS:
         setup = TRAINING.format(layers=layers, shape=shape, optimizer=optimizer)
         yield Case("training step, batch 64", name, setup, "step()")
+    for name, *parts in networks.NETWORKS:
+        yield Case("training step, networks", name, networks.network_setup(*parts), "step()")
     for group, name, timed, unit in STARTS:
         if unit == "s" or os.path.exists("/proc/self/statm"):
             yield Case(group, name, START, timed, unit=unit)

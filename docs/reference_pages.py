@@ -24,6 +24,7 @@ MODULES = (
     "flambeau.fft",
     "flambeau.special",
     "flambeau.distributions",
+    "flambeau.cpu",
     "flambeau.settings",
 )
 # Classes whose methods are their meaning; of the others the class says it all.

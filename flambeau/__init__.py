@@ -40,6 +40,7 @@ from .dtypes import (
     promote_types,
     set_default_dtype,
 )
+from .errors import OutOfMemoryError
 from .tensor import Size, Tensor
 from .tensor import functions as _functions
 
@@ -60,14 +61,18 @@ _SUBMODULES = frozenset(
         "backends",
         "compat",
         "compiler",
+        "cpu",
         "cuda",
         "distributions",
         "examples",
+        "fft",
         "linalg",
+        "masked",
         "nn",
         "optim",
         "random",
         "serialization",
+        "signal",
         "special",
         "utils",
     ]
@@ -98,6 +103,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "OutOfMemoryError",
     "Size",
     "Tensor",
     "can_cast",

@@ -24,6 +24,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_demo(commands)
     add_run(commands)
+    add_warm_up(commands)
     return parser.parse_args(argv)
 
 
@@ -44,6 +45,16 @@ def add_run(commands: Commands[argparse.ArgumentParser]) -> None:
     run.add_argument("script", type=Path, help="the program's file")
     run.add_argument("arguments", nargs=argparse.REMAINDER, help="what the program is given")
     run.set_defaults(carry_out=run_script)
+
+
+def add_warm_up(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Declare ``flambeau warm-up``."""
+    from flambeau.examples import warm_up
+
+    about = "compile the kernels in common use now, so that programs start fast"
+    command = commands.add_parser("warm-up", help=about, description=about.capitalize() + ".")
+    warm_up.add_arguments(command)
+    command.set_defaults(carry_out=warm_up.run)
 
 
 def run_script(options: argparse.Namespace) -> int:

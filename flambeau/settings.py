@@ -9,7 +9,7 @@
 | FLAMBEAU_THREADS         | usable CPUs | threads a kernel may use (else OMP_NUM_THREADS)      |
 | FLAMBEAU_CPU             | the host's  | LLVM CPU name to compile for, e.g. haswell           |
 | FLAMBEAU_CPU_FEATURES    | the host's  | LLVM features to add or drop, e.g. -avx512f          |
-| FLAMBEAU_DEBUG           | 0           | 1 kernels, 2 timings, 3 source, 4 IR, 5 assembly     |
+| FLAMBEAU_DEBUG           | 0           | 1 launches, 2 compiling, 3 source, 4 IR, 5 assembly  |
 | FLAMBEAU_ALLOCATOR       | 1           | 0: NumPy keeps its own allocator                     |
 | FLAMBEAU_ALLOCATOR_LIMIT | 0           | MB of freed memory to keep; 0: a quarter of the RAM  |
 | FLAMBEAU_FASTCALL        | 1           | 0: kernels are launched through ctypes               |

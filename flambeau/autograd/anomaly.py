@@ -10,7 +10,7 @@ import linecache
 import os
 import sys
 import traceback
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from .grad_mode import FAST
 
 # Files of the library, and the names its generated code goes by.
 _OURS = (os.path.dirname(os.path.dirname(__file__)) + os.sep, "<flambeau ")
+_IS_OURS: dict[str, bool] = {}
+_frame = sys._getframe
 _enabled = False
 _check_nan = True
 FAST["TRACE"] = None
@@ -71,13 +73,15 @@ def _stack() -> traceback.StackSummary:
 
 def caller() -> tuple[CodeType, int] | None:
     """Where the user's code called into the library, as ``(code, instruction)``."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = _frame(2)
     while frame is not None:
         code = frame.f_code
-        if not code.co_filename.startswith(_OURS):
+        file = code.co_filename
+        ours = _IS_OURS.get(file)
+        if ours is None:
+            ours = _IS_OURS[file] = file.startswith(_OURS)
+        if not ours:
             return (code, frame.f_lasti)
-        if frame.f_back is None:
-            return None
         frame = frame.f_back
     return None
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler import allocator
 from . import anomaly
 from .grad_mode import switch
 from .node import Node, hooks_of
@@ -94,22 +95,25 @@ def _needed(root: Node, targets: set[int]) -> set[int]:
 
 def _run(ready: list[Node], keep: bool, create: bool) -> None:
     push, pop = ready.append, ready.pop
-    if anomaly.is_enabled():
-        while ready:
-            n = pop()
-            g, n.g = n.g, None
-            anomaly.run_checked(n, g, push, keep, create)
-    elif create:
-        while ready:
-            n = pop()
-            g, n.g = n.g, None
-            n.bwg(g, push, keep)
-    else:
-        while ready:
-            n = pop()
-            g = n.g
-            n.g = None
-            n.bw(g, push, keep)
+    try:
+        if anomaly.is_enabled():
+            while ready:
+                n = pop()
+                g, n.g = n.g, None
+                anomaly.run_checked(n, g, push, keep, create)
+        elif create:
+            while ready:
+                n = pop()
+                g, n.g = n.g, None
+                n.bwg(g, push, keep)
+        else:
+            while ready:
+                n = pop()
+                g = n.g
+                n.g = None
+                n.bw(g, push, keep)
+    except MemoryError as error:
+        raise allocator.out_of_memory(f"backward: {error}") from None
 
 
 def execute(roots: Sequence[Node], grads: Sequence[Any], keep: bool, create: bool) -> None:

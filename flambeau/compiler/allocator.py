@@ -21,6 +21,7 @@ import contextvars
 import ctypes
 import functools
 import importlib
+import math
 import os
 import sys
 import sysconfig
@@ -30,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from .. import settings
+from ..errors import OutOfMemoryError
 from . import allocator_ir, jit
 
 HANDLER_NAME = "flambeau"
@@ -80,28 +82,48 @@ def empty_cache() -> int:
         return 0
     before = memory_stats()["cached"]
     ctypes.PYFUNCTYPE(None)(_library().address("cache_flush"))()
+    # What libc has been given back it keeps, unless asked.
+    trim = getattr(ctypes.pythonapi, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
     return before - memory_stats()["cached"]
 
 
 def memory_stats() -> dict[str, int]:
     """Return the process's counters, all zero until the allocator is first installed.
 
-    Bytes in arrays now (`current`) and at most (`peak`), bytes `cached` and the `limit` on them,
-    numbers of `allocations`, of `frees`, of blocks `reused`, and of `strays`: blocks freed twice
-    or overwritten, which are leaked and should not exist.
+    Bytes in arrays now (`current`), at most (`peak`) and in all of them ever (`allocated`); bytes
+    had from the system now (`reserved`, in whole blocks), at most (`reserved_peak`) and ever
+    (`obtained`); bytes `cached`, the `limit` on them, and the `budget` of reserved bytes (0:
+    none); numbers of `allocations`, of `frees`, of blocks `reused`, of `retries` after emptying
+    the cache, of `refusals`, and of `strays`: blocks freed twice or overwritten, which are leaked
+    and should not exist.
     """
     if not _loaded():
         return dict.fromkeys(allocator_ir.COUNTERS, 0)
     return dict(zip(allocator_ir.COUNTERS, map(int, _counters()), strict=True))
 
 
+def census() -> list[tuple[int, int, int]]:
+    """Return (bytes of a block, blocks in arrays, blocks cached) of each size class in use."""
+    if not _loaded():
+        return []
+    table = ctypes.c_int64 * allocator_ir.CLASSES
+    owned, free = table(), table()
+    count = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+    count(_library().address("cache_census"))(ctypes.addressof(owned), ctypes.addressof(free))
+    return [
+        (allocator_ir.size_of_class(k), owned[k] - free[k], free[k])
+        for k in range(allocator_ir.CLASSES)
+        if owned[k]
+    ]
+
+
 def reset_peak_memory_stats() -> None:
-    """Let `peak` start again from the bytes that arrays hold now."""
+    """Let both peaks start again from what is held now."""
     if _loaded():
-        counters = _counters()
-        counters[allocator_ir.COUNTERS.index("peak")] = counters[
-            allocator_ir.COUNTERS.index("current")
-        ]
+        _set("peak", memory_stats()["current"])
+        _set("reserved_peak", memory_stats()["reserved"])
 
 
 def set_cache_limit(nbytes: int) -> None:
@@ -109,13 +131,45 @@ def set_cache_limit(nbytes: int) -> None:
     if nbytes < 0:
         raise ValueError(f"the cache limit must not be negative, got {nbytes}")
     if _capsule() is not None:
-        _counters()[allocator_ir.COUNTERS.index("limit")] = nbytes
+        _set("limit", nbytes)
 
 
-def _default_limit() -> int:
-    """Return a quarter of the memory that this process may use, or 1 GB where nobody tells."""
-    if settings.allocator_limit > 0:
-        return settings.allocator_limit
+def set_budget(nbytes: int) -> bool:
+    """Refuse arrays for which more than `nbytes` would be had from the system; 0: none is refused.
+
+    Return whether the allocator is there to hold to it; ValueError if `nbytes` is negative.
+    """
+    if nbytes < 0:
+        raise ValueError(f"the memory limit must not be negative, got {nbytes}")
+    if not install():
+        return False
+    _set("budget", nbytes)
+    return True
+
+
+def out_of_memory(request: object) -> OutOfMemoryError:
+    """Return the error for `request`, a text or NumPy's error, that tells what is in use."""
+    books = memory_stats()
+    text = str(request)
+    if _loaded():
+        text += f"; {format_bytes(books['current'])} are in arrays"
+        text += f" and {format_bytes(books['reserved'])} reserved"
+        if books["budget"]:
+            text += f", of at most {format_bytes(books['budget'])}"
+    return OutOfMemoryError(text)
+
+
+def format_bytes(count: float) -> str:
+    """Return a size as people write it, in powers of 1024: "1.50 GiB"."""
+    if count < 1024:
+        return f"{count:.0f} B"
+    units = ("KiB", "MiB", "GiB", "TiB")
+    power = min(int(math.log2(count)) // 10, len(units))
+    return f"{count / 1024**power:.2f} {units[power - 1]}"
+
+
+def physical_memory() -> int:
+    """Return the bytes of memory that this process may use, or 4 GiB where nobody tells."""
     names = getattr(os, "sysconf_names", {})
     total = 4 << 30
     if "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names:
@@ -125,7 +179,7 @@ def _default_limit() -> int:
             total = min(total, int(file.read()))
     except (OSError, ValueError):
         pass
-    return total // 4
+    return total
 
 
 # The handler -------------------------------------------------------------------------------------
@@ -158,7 +212,7 @@ def _capsule() -> Any:
         return None
     functions = (library.address("cache_" + verb) for verb in ("malloc", "calloc", "realloc"))
     handler = _Handler(HANDLER_NAME.encode(), 1, None, *functions, library.address("cache_free"))
-    _counters()[allocator_ir.COUNTERS.index("limit")] = _default_limit()
+    _set("limit", settings.allocator_limit or physical_memory() // 4)
     api = ctypes.pythonapi
     api.PyCapsule_New.restype = ctypes.py_object
     api.PyCapsule_New.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
@@ -200,6 +254,10 @@ def _loaded() -> bool:
 def _counters() -> Any:
     address = ctypes.CFUNCTYPE(ctypes.c_void_p)(_library().address("cache_counters"))()
     return (ctypes.c_int64 * len(allocator_ir.COUNTERS)).from_address(address)
+
+
+def _set(name: str, value: int) -> None:
+    _counters()[allocator_ir.COUNTERS.index(name)] = value
 
 
 def _after_fork_in_child() -> None:

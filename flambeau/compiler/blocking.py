@@ -17,7 +17,9 @@ from .microkernel import Tile, tile_for
 from .skinny import DOT_COLUMNS, DOT_ROWS
 
 # Multiply-adds that one more thread must find to be worth waking.
-_WORTH_A_THREAD = 40_000
+_WORTH_A_THREAD = 150_000
+# The deepest block: each of its rows of C is read and written once for so many multiply-adds.
+_DEEPEST = 512
 # Rows of A up to which rows of B are scaled and added, or their dot products taken.
 _FEW_ROWS = 4
 # Rows of A from which copying B into panels pays.
@@ -60,10 +62,18 @@ def plan(p: Product, dtype: str, threads: int) -> Plan:
     tile = tile_for(dtype, target.host())
     if p.m <= _FEW_ROWS and p.b.col == 1 and p.c.col == 1 and p.n >= 4 * tile.columns:
         return _plan_rows(p, tile, threads)
-    few = min(p.m, p.n) <= 8 and p.k >= 4 * tile.lanes
-    if (few or p.c.col != 1) and p.a.col == 1 and p.b.row == 1:
+    if (_are_few_dots(p, tile.lanes) or p.c.col != 1) and p.a.col == 1 and p.b.row == 1:
         return _plan_dots(p, threads)
     return _plan_blocks(p, tile, threads)
+
+
+def _are_few_dots(p: Product, lanes: int) -> bool:
+    """Whether so few rows or columns are so long that packing costs more than adding up lanes."""
+    few = min(p.m, p.n)
+    if few <= 8:
+        return p.k >= 4 * lanes
+    wasteful = p.m <= 24 or p.n % lanes > 0
+    return few <= 24 and p.k >= 16 * lanes and wasteful
 
 
 def _parts(p: Product, threads: int) -> int:
@@ -119,7 +129,7 @@ def _plan_blocks(p: Product, tile: Tile, threads: int) -> Plan:
     host, size = target.host(), tile.form.size
     parts = _parts(p, threads)
     # A block of B's panels takes a third of the second cache, a block of A's rows a quarter.
-    k_blocks = math.ceil(p.k / (1536 // size))
+    k_blocks = math.ceil(p.k / _DEEPEST)
     k_block = math.ceil(p.k / k_blocks)
     n_block = max(1, host.l2 // 3 // size // k_block // tile.columns) * tile.columns
     m_block = max(1, host.l2 // 4 // size // k_block // tile.rows) * tile.rows
@@ -139,7 +149,8 @@ def _plan_blocks(p: Product, tile: Tile, threads: int) -> Plan:
     a_mode = _a_mode(p, tile, size, b_mode, n_parts)
     m_unit = tile.rows if p.m >= 4 * tile.rows * m_parts or a_mode == SHARED else 1
     n_unit = tile.columns if p.n >= 2 * tile.columns * n_parts or b_mode == SHARED else tile.lanes
-    n_block = min(n_block, _round(p.n, tile.columns))
+    # A's private panels are filled again for each block of columns: the fewer, the better.
+    n_block = min(n_block * (4 if a_mode == PRIVATE else 1), _round(p.n, tile.columns))
     m_block = min(m_block, _round(p.m, tile.rows))
     layout = _lay_out(p, tile, a_mode, b_mode, m_block, n_block, k_block)
     work = layout["private"] + threads * layout["private_size"]

@@ -10,9 +10,16 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .microkernel import Tile, build_offset_tile, build_scatter, offset_heights, tile_for
+from .microkernel import (
+    Tile,
+    build_offset_tile,
+    build_scatter,
+    lower_bound,
+    offset_heights,
+    tile_for,
+)
 from .packing import build_pack
-from .planes import build_copy, build_swap
+from .planes import SPLIT_STEPS, build_copy, build_split, build_swap
 from .target import Target
 from .vectors import I64, PTR, ChunkKernel, Index, Value, Writer
 
@@ -30,11 +37,11 @@ FORWARD_POINTERS = (
 # between channels, groups and sets of images, in the output between rows, groups and sets, in the
 # weights between groups; how many groups, sets and vectors of pixels there are; chunks of a set's
 # pixels; pieces of the rows; segments of a vector in the input and the
-# output; scratch elements of one thread.
+# output; scratch elements of one thread; whether results below zero become zero.
 FORWARD_PLAN = (
     "m", "channels", "n_taps", "c_block", "x_channel", "x_group", "x_set", "y_row", "y_group",
     "y_set", "w_group", "groups", "sets", "vectors", "blocks", "m_parts", "segments",
-    "out_segments", "scratch",
+    "out_segments", "scratch", "relu",
 )  # fmt: skip
 
 # The same for ``conv_weight``: padded input, gradient of the output, transposed gradient of the
@@ -61,6 +68,8 @@ def build_convolution(dtype: str, target: Target) -> ir.Module:
     _build_weight(module, tile, tiles, pack)
     _build_turn(module, tile, pack)
     build_copy(module, tile)
+    for step in SPLIT_STEPS:
+        build_split(module, tile, step)
     build_swap(module, tile)
     return module
 
@@ -170,6 +179,8 @@ def _build_forward(module: ir.Module, tile: Tile, tiles: Tiles) -> ir.Function:
             whole = w.word(p["whole"], j.index)
             start = w.b.select(w.eq(whole, 0), w.i(0), w.word(outs))
             first = w.b.zext(w.eq(cb.index, 0), I64)
+            last = w.eq(w.add(cb.index, channels), v["channels"])
+            low = lower_bound(w, w.b.and_(last, k.is_on("relu")))
             with w.loop(m0, m1, tile.rows) as i:
                 here = w.b.select(w.is_null(bias), bias, w.at(bias, i.index))
                 c = w.at(y, w.mul(i.index, v["y_row"]), start)
@@ -177,7 +188,7 @@ def _build_forward(module: ir.Module, tile: Tile, tiles: Tiles) -> ir.Function:
                 _call_tile(w, tile, tiles, rows, vectors, [
                     w.mul(channels, v["n_taps"]), weights, w.words(p["rows"], i.index),
                     w.words(p["depths"], depth), panel, c, v["y_row"], here, first, whole, outs,
-                    v["out_segments"],
+                    v["out_segments"], low,
                 ])  # fmt: skip
     return w.finish()
 
@@ -220,7 +231,7 @@ def _build_weight(module: ir.Module, tile: Tile, tiles: Tiles, pack: ir.Function
                 w.mul(count, v["images"]), x, w.words(p["rows"], r.index),
                 w.words(p["depths"], pb.index), panel,
                 w.at(dw, w.mul(r.index, v["dw_row"])), v["dw_row"], null, first, w.i(1), null,
-                w.i(0),
+                w.i(0), ir.Constant(w.scalar, float("-inf")),
             ])  # fmt: skip
     return w.finish()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .microkernel import Tile, load_bias, tile_for
+from .microkernel import Tile, load_bias, lower_bound, tile_for
 from .target import Target
 from .vectors import ChunkKernel, Value, Writer
 
@@ -17,22 +17,27 @@ DIRECT_POINTERS = (
 )  # fmt: skip
 # Output channels and those of a group; input channels of a group; taps; strides in the input
 # between channels, groups and images, in the output between channels and images, in the weights
-# between output channels of a group and between groups; vectors; segments; pieces of the channels.
+# between output channels of a group and between groups; vectors; segments; pieces of the channels;
+# images; whether results below zero become zero.
 DIRECT_PLAN = (
     "m", "group_m", "channels", "n_taps", "x_channel", "x_group", "x_image", "y_row", "y_image",
-    "w_row", "w_group", "vectors", "segments", "parts", "images",
+    "w_row", "w_group", "vectors", "segments", "parts", "images", "relu",
 )  # fmt: skip
 # Vectors of pixels summed at once; taps summed at once (all of a 3x3 kernel).
 _VECTORS, _TAPS = 4, 9
 
 
 def build_depthwise(dtype: str, target: Target) -> ir.Module:
-    """``direct_forward`` and ``direct_weight``, and both ``_single`` for one segment a vector."""
+    """``direct_forward`` and ``direct_weight``, and both ``_single`` for one segment a vector.
+
+    ``direct_forward_padded`` reads a padded input: vectors lie in one row, and nothing is masked.
+    """
     module = ir.Module(f"depthwise_{dtype}")
     tile = tile_for(dtype, target)
     for single in (True, False):
         _build_forward(module, tile, single)
         _build_weight(module, tile, single)
+    _build_forward(module, tile, single=True, padded=True)
     return module
 
 
@@ -58,15 +63,16 @@ def _load_pixels(
     return s.carried[0]
 
 
-def _build_forward(module: ir.Module, tile: Tile, single: bool) -> ir.Function:
+def _build_forward(module: ir.Module, tile: Tile, single: bool, padded: bool = False) -> None:
     """``direct_forward``: a chunk is some output channels of one image."""
-    name = "direct_forward" + "_single" * single
+    name = "direct_forward" + ("_padded" if padded else "_single" * single)
     k = ChunkKernel(module, tile.form, name, DIRECT_POINTERS, DIRECT_PLAN)
     w, p, v = k.w, k.p, k.v
     image, part = k.split(v["parts"])
     low, high = w.share(v["m"], 1, v["parts"], part)
     x = w.at(p["x"], w.mul(image, v["x_image"]))
     y = w.at(p["y"], w.mul(image, v["y_image"]))
+    bound = w.splat(lower_bound(w, k.is_on("relu")))
     with w.loop(low, high) as m:
         group = w.div(m.index, v["group_m"])
         row = w.mul(w.rem(m.index, v["group_m"]), v["w_row"])
@@ -79,19 +85,27 @@ def _build_forward(module: ir.Module, tile: Tile, single: bool) -> ir.Function:
             with w.loop(0, v["channels"], carried=[bias] * _VECTORS) as c:
                 channel = w.at(source, w.mul(c.index, v["x_channel"]))
                 depth = w.mul(c.index, v["n_taps"])
+                places = [w.at(channel, w.word(p["starts"], vector)) for vector in vectors]
                 with w.loop(0, v["n_taps"], carried=c.carried) as t:
                     at = w.word(p["depths"], w.add(depth, t.index))
                     number = w.splat(w.load(w.at(weights, at)))
+                    if padded:
+                        shift = w.word(p["taps"], t.index)
+                        loaded = [w.load_vector(w.at(place, shift)) for place in places]
+                    else:
+                        loaded = [
+                            _load_pixels(w, k, channel, vector, t.index, single)
+                            for vector in vectors
+                        ]
                     t.next = [
-                        w.fma(number, _load_pixels(w, k, channel, vector, t.index, single), total)
-                        for vector, total in zip(vectors, t.carried, strict=True)
+                        w.fma(number, x, total) for x, total in zip(loaded, t.carried, strict=True)
                     ]
                 c.next = t.carried
             for vector, total in zip(vectors, c.carried, strict=True):
                 out = w.words(p["outs"], w.mul(vector, 2))
                 mask = w.mask_bits(w.word(out, 1))
-                w.store_masked(total, w.at(line, w.word(out)), mask)
-    return w.finish()
+                w.store_masked(w.at_least(total, bound), w.at(line, w.word(out)), mask)
+    w.finish()
 
 
 DIRECT_WEIGHT_POINTERS = (

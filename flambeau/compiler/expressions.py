@@ -9,7 +9,7 @@ generator). Names are PyTorch's.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -184,6 +184,15 @@ def parameters(f: Callable[..., Any]) -> list[str]:
 def trace(f: Callable[..., Any]) -> Expression:
     """The expression computed by `f`, a function of a reader and of named scalars."""
     return lift(f(BUILDER, *(Expression("input", name) for name in parameters(f))))
+
+
+def substitute(e: Expression, values: Mapping[str, Any]) -> Expression:
+    """`e` with the inputs that `values` names replaced by numbers or expressions."""
+    if e.op == "input":
+        return lift(values[e.args[0]]) if e.args[0] in values else e
+    if e.op == "const":
+        return e
+    return apply(e.op, *(substitute(a, values) for a in e.args))
 
 
 def inputs_of(e: Expression) -> set[str]:

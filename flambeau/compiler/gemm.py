@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-from .microkernel import Tile, build_packed_tile, build_strided_tile, tile_for
-from .packing import build_pack
+from .microkernel import Tile, build_packed_tile, build_strided_tile, lower_bound, tile_for
+from .packing import GROUP, build_group_pack, build_pack
 from .target import Target
 from .vectors import PTR, ChunkKernel, Format, Value, Writer
 
@@ -66,20 +66,51 @@ class Chunk(ChunkKernel):
         v = self.v
         return self.w.share(v[extent], v[f"{extent}_unit"], v[f"{extent}_parts"], part)
 
-    def low(self, bounded: Value) -> Value:
-        """The lower bound of results: zero where `bounded`, minus infinity elsewhere."""
-        numbers = [ir.Constant(self.w.scalar, x) for x in (0.0, float("-inf"))]
-        return self.w.b.select(bounded, *numbers)
-
 
 def build_gemm(dtype: str, target: Target) -> ir.Module:
     """The module with the chunk functions ``gemm`` and, to run before it, ``gemm_pack``."""
     module = ir.Module(f"gemm_{dtype}")
     tile = tile_for(dtype, target)
-    pack = build_pack(module, tile)
+    pack = _Packing(module, tile)
     _build_shared_packing(module, tile, pack)
     _Product(module, tile, pack).build()
     return module
+
+
+class _Packing:
+    """How panels of A and of B are filled."""
+
+    def __init__(self, module: ir.Module, tile: Tile) -> None:
+        self.tile = tile
+        self._panel, self._group = build_pack(module, tile), build_group_pack(module, tile)
+
+    def right(
+        self, w: Writer, source: Value, row: Value, depth: Value, kc: Value, columns: Value,
+        panel: Value,
+    ) -> None:  # fmt: skip
+        """A panel of B, of which `columns` exist."""
+        there, width = w.min(columns, self.tile.columns), w.i(self.tile.columns)
+        w.b.call(self._panel, [source, row, depth, kc, there, width, panel])
+
+    def left(
+        self, w: Writer, source: Value, row: Value, depth: Value, kc: Value, at: Value,
+        left: Value, panel: Value,
+    ) -> None:  # fmt: skip
+        """The panel `at` rows after A's first, with `left` rows to come, or a group from it on."""
+        tile, size = self.tile, GROUP * self.tile.rows
+        offset = w.rem(at, size)
+        grouped = w.b.and_(w.eq(row, 1), w.lt(size - 1, w.add(left, offset)))
+
+        def fill_group() -> None:
+            with w.b.if_then(w.eq(offset, 0)):
+                w.b.call(self._group, [source, depth, kc, panel])
+
+        def fill_panel() -> None:
+            rows = w.min(left, tile.rows)
+            height = _height(w, tile, rows)
+            w.b.call(self._panel, [source, row, depth, kc, rows, height, panel])
+
+        w.choose(grouped, fill_group, fill_panel)
 
 
 def _height(w: Writer, tile: Tile, rows: Value) -> Value:
@@ -90,7 +121,7 @@ def _height(w: Writer, tile: Tile, rows: Value) -> Value:
     return height
 
 
-def _build_shared_packing(module: ir.Module, tile: Tile, body: ir.Function) -> ir.Function:
+def _build_shared_packing(module: ir.Module, tile: Tile, packing: _Packing) -> ir.Function:
     """``gemm_pack``: chunk `index` of `pack_parts` fills its part of the shared panels."""
     c = Chunk(module, tile.form, "gemm_pack")
     w, v, p = c.w, c.v, c.p
@@ -104,11 +135,14 @@ def _build_shared_packing(module: ir.Module, tile: Tile, body: ir.Function) -> i
                 kc = w.min(w.sub(v["k"], kb.index), v["k_block"])
                 block = w.at(start, w.mul(padded, kb.index))
                 with w.loop(low, high, unit) as at:
-                    rows = w.min(w.sub(v[extent], at.index), unit)
-                    width = _height(w, tile, rows) if side == "a" else w.i(unit)
                     source = w.at(p[side], w.mul(at.index, row), w.mul(kb.index, depth))
                     panel = w.at(block, w.mul(at.index, kc))
-                    w.b.call(body, [source, row, depth, kc, rows, width, panel])
+                    left = w.sub(high, at.index)
+                    if side == "a":
+                        done = w.sub(at.index, low)
+                        packing.left(w, source, row, depth, kc, done, left, panel)
+                    else:
+                        packing.right(w, source, row, depth, kc, left, panel)
 
     pack("a_mode", "m", tile.rows, p["work"], "a")
     pack("b_mode", "n", tile.columns, w.at(p["work"], v["b_shared"]), "b")
@@ -118,8 +152,8 @@ def _build_shared_packing(module: ir.Module, tile: Tile, body: ir.Function) -> i
 class _Product:
     """The loops of one chunk of a product, from the outermost inwards."""
 
-    def __init__(self, module: ir.Module, tile: Tile, pack: ir.Function) -> None:
-        self.tile, self.pack = tile, pack
+    def __init__(self, module: ir.Module, tile: Tile, packing: _Packing) -> None:
+        self.tile, self.packing = tile, packing
         self.packed = build_packed_tile(module, tile, tile.rows, tile.vectors)
         self.strided = {
             (h, v): build_strided_tile(module, tile, h, v)
@@ -160,7 +194,7 @@ class _Product:
             with w.loop(m0, m1, tile.rows) as i:
                 rows = w.min(w.sub(m1, i.index), tile.rows)
                 fresh = w.eq(j.index, n0)
-                left, left_row, left_col = self._rows(i.index, m0, rows, k0, kc, fresh)
+                left, left_row, left_col = self._rows(i.index, m0, m1, k0, kc, fresh)
                 c = w.at(self.c, w.mul(i.index, v["c_row"]), j.index)
                 d = w.b.select(
                     w.is_null(added),
@@ -181,7 +215,7 @@ class _Product:
         added = w.b.select(first, given, self.c)
         added_row = w.b.select(first, v["d_row"], v["c_row"])
         last = w.eq(w.add(k0, kc), v["k"])
-        return added, added_row, self.chunk.low(w.b.and_(last, self.chunk.is_on("relu")))
+        return added, added_row, lower_bound(w, w.b.and_(last, self.chunk.is_on("relu")))
 
     def _columns(
         self, j: Value, n0: Value, columns: Value, k0: Value, kc: Value, fresh: Value
@@ -194,15 +228,12 @@ class _Product:
         shared = w.at(self.b_shared, w.mul(padded, k0), w.mul(j, kc))
         is_private, is_direct = w.eq(v["b_mode"], PRIVATE), w.eq(v["b_mode"], DIRECT)
         with w.b.if_then(w.b.and_(is_private, fresh)):
-            there = w.min(columns, tile.columns)
-            w.b.call(
-                self.pack, [direct, v["b_col"], v["b_row"], kc, there, w.i(tile.columns), private]
-            )
+            self.packing.right(w, direct, v["b_col"], v["b_row"], kc, columns, private)
         p = w.b.select(is_direct, direct, w.b.select(is_private, private, shared))
         return p, w.b.select(is_direct, v["b_row"], w.i(tile.columns))
 
     def _rows(
-        self, i: Value, m0: Value, rows: Value, k0: Value, kc: Value, fresh: Value
+        self, i: Value, m0: Value, m1: Value, k0: Value, kc: Value, fresh: Value
     ) -> tuple[Value, Value, Value]:
         """Where the rows of A from `i` on are read, and the strides there."""
         w, v, tile = self.w, self.v, self.tile
@@ -210,9 +241,10 @@ class _Product:
         private = w.at(self.a_private, w.mul(w.sub(i, m0), kc))
         shared = w.at(self.p["work"], w.mul(w.round_up(v["m"], tile.rows), k0), w.mul(i, kc))
         is_private, is_direct = w.eq(v["a_mode"], PRIVATE), w.eq(v["a_mode"], DIRECT)
-        height = _height(w, tile, rows)
+        at, left = w.sub(i, m0), w.sub(m1, i)
+        height = _height(w, tile, w.min(left, tile.rows))
         with w.b.if_then(w.b.and_(is_private, fresh)):
-            w.b.call(self.pack, [direct, v["a_row"], v["a_col"], kc, rows, height, private])
+            self.packing.left(w, direct, v["a_row"], v["a_col"], kc, at, left, private)
         p = w.b.select(is_direct, direct, w.b.select(is_private, private, shared))
         row = w.b.select(is_direct, v["a_row"], w.i(1))
         return p, row, w.b.select(is_direct, v["a_col"], height)

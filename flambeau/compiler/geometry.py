@@ -25,6 +25,29 @@ class Tap(NamedTuple):
     number: int
 
 
+class Reads(NamedTuple):
+    """How pixels read: the input's extents, strides in elements, the distance of planes, taps.
+
+    A pixel's own position is its place in each dimension times `scales`.
+    """
+
+    extents: Shape
+    steps: Shape
+    scales: Shape
+    plane: int
+    taps: Sequence[Tap]
+
+    def offsets(self) -> Array:
+        """Where each tap reads, from a pixel's own position in the first plane."""
+        return np.array(
+            [
+                t.plane * self.plane + sum(a * b for a, b in zip(t.shift, self.steps, strict=True))
+                for t in self.taps
+            ],
+            np.int64,
+        )
+
+
 class Table(NamedTuple):
     """What holds for vectors v of pixels, their segments s, and taps t.
 
@@ -45,12 +68,12 @@ def strides_of(shape: Sequence[int]) -> Shape:
 
 
 def tabulate(
-    out_shape: Shape, in_shape: Shape, taps: Sequence[Tap], images: int, x_image: int,
-    y_image: int, lanes: int, panel: int,
+    out_shape: Shape, reads: Reads, images: int, x_image: int, y_image: int, lanes: int,
+    panel: int,
 ) -> Table:  # fmt: skip
     """The table for `images` images whose outputs and inputs are `y_image` and `x_image` apart.
 
-    A tap reads the input at the pixel's own position plus its shift, or zero outside `in_shape`.
+    A tap reads the input at the pixel's own position plus its shift, or zero outside of it.
     """
     pixels = math.prod(out_shape)
     vectors = -(-images * pixels // lanes)
@@ -58,15 +81,17 @@ def tabulate(
     q = np.arange(total)
     valid = q < images * pixels
     image, pixel = np.divmod(np.where(valid, q, 0), pixels)
-    place = np.unravel_index(pixel, out_shape)
-    flat = image * x_image + sum(c * s for c, s in zip(place, strides_of(in_shape), strict=True))
+    place = [
+        c * scale for c, scale in zip(np.unravel_index(pixel, out_shape), reads.scales, strict=True)
+    ]
+    flat = image * x_image + sum(c * s for c, s in zip(place, reads.steps, strict=True))
     starts, lanes_in = _segment(flat, valid, lanes)
-    inside = np.empty((len(taps), total), bool)
-    for t, tap in enumerate(taps):
+    inside = np.empty((len(reads.taps), total), bool)
+    for t, tap in enumerate(reads.taps):
         inside[t] = valid
-        for c, shift, extent in zip(place, tap.shift, in_shape, strict=True):
+        for c, shift, extent in zip(place, tap.shift, reads.extents, strict=True):
             inside[t] &= (c + shift >= 0) & (c + shift < extent)
-    bits = _bits(inside.reshape(len(taps), -1, lanes)).T
+    bits = _bits(inside.reshape(len(reads.taps), -1, lanes)).T
     masks = bits[:, None, :] & lanes_in[:, :, None]
     out_starts, lanes_out = _segment(image * y_image + pixel, valid, lanes)
     whole = _find_whole(out_starts, lanes_out, lanes, panel, vectors)
@@ -77,30 +102,51 @@ def tabulate(
     )  # fmt: skip
 
 
-def tabulate_squares(out_shape: Shape, images: int, y_image: int, lanes: int, panel: int) -> Array:
-    """Where the pixels of vectors of 2x2 tiles of an output plane go, as (offset, mask).
+def tabulate_rows(out_shape: Shape, row: int, lanes: int, panel: int) -> tuple[Array, Array]:
+    """For vectors that lie in one row each, of a plane with `row` inputs a row: starts, and outs.
 
-    The result is indexed by vector, row of pixels, half of the vector, and segment.
+    `outs[v]` is as a table's; vectors that fill the last panel write nothing.
     """
-    grid = tuple(-(-e // 2) for e in out_shape)
+    y, x = (v.ravel() for v in np.mgrid[: out_shape[0], : out_shape[1] : lanes])
+    starts = np.zeros(-(-len(x) // panel) * panel, np.int64)
+    outs = np.zeros((len(starts), 2), np.int64)
+    starts[: len(x)] = y * row + x
+    outs[: len(x), 0] = y * out_shape[1] + x
+    outs[: len(x), 1] = (1 << np.minimum(lanes, out_shape[1] - x)) - 1
+    return starts, outs
+
+
+def tabulate_tiles(
+    out_shape: Shape, tile: Shape, grid: Shape, images: int, y_image: int, lanes: int, panel: int
+) -> Array:
+    """Where the pixels of a grid of tiles of an output plane go, as (offset, mask).
+
+    A vector of tiles is, for each row of its tiles, as many vectors of pixels as a tile is wide.
+    The result is indexed by vector of tiles, vector of pixels, and segment.
+    """
     tiles = math.prod(grid)
     vectors = -(-images * tiles // lanes)
     q = np.arange(-(-vectors // panel) * panel * lanes)
     valid = q < images * tiles
-    image, tile = np.divmod(np.where(valid, q, 0), tiles)
-    places = []
-    for row in range(2):
-        y = 2 * (tile // grid[1])[:, None] + row
-        x = 2 * (tile % grid[1])[:, None] + np.arange(2)
-        inside = (valid[:, None] & (y < out_shape[0]) & (x < out_shape[1])).ravel()
-        flat = (image[:, None] * y_image + y * out_shape[1] + x).ravel()
-        places.append(_segment(flat, inside, lanes))
-    count = max(starts.shape[1] for starts, _ in places)
-    outs = np.zeros((len(q) // lanes, 2, 2, count, 2), np.int64)
-    for row, pair in enumerate(places):
-        for i, values in enumerate(pair):
-            outs[:, row, :, : values.shape[1], i] = values.reshape(len(outs), 2, -1)
-    return outs
+    image, number = np.divmod(np.where(valid, q, 0), tiles)
+    corner = [c * n for c, n in zip(np.unravel_index(number, grid), tile, strict=True)]
+    found = []
+    for row in np.ndindex(*tile[:-1]):
+        flat, inside = image[:, None] * y_image, valid[:, None]
+        shifts = [*row, np.arange(tile[-1])]
+        for c, shift, e, stride in zip(
+            corner, shifts, out_shape, strides_of(out_shape), strict=True
+        ):
+            place = c[:, None] + shift
+            flat, inside = flat + place * stride, inside & (place < e)
+        found.append(_segment(flat.ravel(), inside.ravel(), lanes))
+    count = max(starts.shape[1] for starts, _ in found)
+    outs = np.zeros((len(q) // lanes, len(found), tile[-1], count, 2), np.int64)
+    for i, pair in enumerate(found):
+        for kind, values in enumerate(pair):
+            shape = (len(outs), tile[-1], values.shape[1])
+            outs[:, i, :, : shape[2], kind] = values.reshape(shape)
+    return outs.reshape(len(outs), -1, count, 2)
 
 
 def _bits(lanes_set: Array) -> Array:
@@ -137,13 +183,18 @@ def _find_whole(starts: Array, masks: Array, lanes: int, panel: int, vectors: in
     return good
 
 
-def group_images(count: int, pixels: int, lanes: int, limit: int = 4096) -> int:
-    """How many images share vectors: a divisor of `count` that fills them best."""
-    best, best_use = 1, pixels / (-(-pixels // lanes) * lanes)
+def group_images(count: int, pixels: int, lanes: int, panel: int, limit: int = 4096) -> int:
+    """How many images share vectors: a divisor of `count` that fills vectors best, and panels."""
+
+    def use(images: int) -> float:
+        vectors = -(-images * pixels // lanes)
+        # A tile of few vectors reads more numbers a product; one that is full has none of that.
+        full, rest = divmod(vectors, panel)
+        cost = full * panel + (rest + 1 if rest else 0)
+        return images * pixels / (cost * lanes)
+
+    best = 1
     for images in range(2, count + 1):
-        if count % images or images * pixels > limit:
-            continue
-        use = images * pixels / (-(-images * pixels // lanes) * lanes)
-        if use > best_use + 0.02:
-            best, best_use = images, use
+        if count % images == 0 and images * pixels <= limit and use(images) > use(best) + 0.02:
+            best = images
     return best

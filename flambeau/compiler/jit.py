@@ -60,11 +60,27 @@ DEFAULT = Options()
 class Library:
     """Machine code in memory, for as long as the process lives."""
 
-    __slots__ = ("name", "_addresses")
+    __slots__ = ("name", "_addresses", "_build", "_options", "_source")
 
-    def __init__(self, name: str, addresses: Mapping[str, int]) -> None:
+    def __init__(
+        self, name: str, source: Callable[[], str], build: Callable[[], str], options: Options
+    ) -> None:
         self.name = name
-        self._addresses = dict(addresses)
+        self._source, self._build, self._options = source, build, options
+        self._addresses: dict[str, int] = {}
+
+    def source(self) -> str:
+        """Return what it was made from, as its author would say it; "" if only the IR says it."""
+        return self._source()
+
+    def ir(self) -> str:
+        """Return the LLVM IR, written anew if the object code came from the cache."""
+        return self._build()
+
+    def assembly(self) -> str:
+        """Return the machine code as text; it is compiled anew for it."""
+        module, machine = _optimise(self.name, self._build(), self._options)
+        return str(machine.emit_assembly(module))
 
     def address(self, symbol: str) -> int:
         """Return where the function `symbol` begins; KeyError names the ones that exist."""
@@ -73,6 +89,10 @@ class Library:
         except KeyError:
             known = ", ".join(sorted(self._addresses)) or "none"
             raise KeyError(f"{self.name} has no function {symbol!r}; it has: {known}") from None
+
+    def defines(self, address: int) -> bool:
+        """Tell whether one of the library's functions begins at `address`."""
+        return address in self._addresses.values()
 
     def symbols(self) -> tuple[str, ...]:
         """Return the names of all functions that the library defines."""
@@ -144,11 +164,13 @@ def load_or_build(
     *,
     options: Options = DEFAULT,
     bindings: Mapping[str, int] | None = None,
+    source: Callable[[], str] = str,
 ) -> Library:
     """Return the library for `key`, calling `build` for its IR only if it is not in the cache.
 
     `key` has to tell all that `build` depends on, save the target and the source files of
-    flambeau's compiler, which are part of every key.
+    flambeau's compiler, which are part of every key. `source` says to who asks what a kernel
+    computes.
     """
     if not available():
         raise RuntimeError(f"cannot compile {name}: FLAMBEAU_JIT is 0 or llvmlite is missing")
@@ -159,28 +181,34 @@ def load_or_build(
     with _lock:
         library = _libraries.get(digest)
         if library is None:
-            library = _obtain(name, digest, build, options, _resolve(symbols, bindings))
+            library = Library(name, source, build, options)
+            _fill(library, digest, _resolve(symbols, bindings))
             _libraries[digest] = library
     return library
 
 
-def _obtain(
-    name: str, digest: str, build: Callable[[], str], options: Options, bindings: dict[str, int]
-) -> Library:
+def library_at(address: int) -> Library | None:
+    """Return the library that has a function at `address`."""
+    return next((lib for lib in list(_libraries.values()) if lib.defines(address)), None)
+
+
+def _fill(library: Library, digest: str, bindings: dict[str, int]) -> None:
+    """Give a library its code, from the cache or from the compiler."""
     start = time.perf_counter()
+    name = library.name
     path = _entry_path(name, digest)
     entry = _read_entry(path) if path and settings.debug < 4 else None
     found = entry is not None
     if entry is None:
-        entry = _compile(name, build(), options)
+        entry = _compile(name, library._build(), library._options)
         if path:
             _write_entry(path, entry)
-    library = Library(name, _link(name, entry, bindings))
+    library._addresses = _link(name, entry, bindings)
     seconds = time.perf_counter() - start
     statistics.add(found, seconds)
-    timing = f" {seconds * 1e3:.2f} ms" if settings.debug > 1 else ""
-    _report(1, f"{'load' if found else 'compile'} {name}{timing}")
-    return library
+    _report(2, f"{'load' if found else 'compile'} {name} {seconds * 1e3:.2f} ms")
+    if settings.debug >= 3 and library.source():
+        _report(3, f"source of {name}:\n{library.source()}")
 
 
 # Compiling and linking -------------------------------------------------------------------------
@@ -192,9 +220,22 @@ class _Entry(NamedTuple):
 
 
 def _compile(name: str, ir: str, options: Options) -> _Entry:
+    _report(4, ir)
+    module, machine = _optimise(name, ir, options)
+    functions = tuple(
+        function.name
+        for function in module.functions
+        if not function.is_declaration and function.linkage.name == "external"
+    )
+    if settings.debug >= 5:
+        _report(5, machine.emit_assembly(module))
+    return _Entry(functions, machine.emit_object(module))
+
+
+def _optimise(name: str, ir: str, options: Options) -> tuple[Any, Any]:
+    """Return LLVM's module for `ir`, verified and optimised, and the machine it is for."""
     import llvmlite.binding as llvm
 
-    _report(4, ir)
     machine = target.create_machine(target.host())
     try:
         module = llvm.parse_assembly(ir)
@@ -210,14 +251,7 @@ def _compile(name: str, ir: str, options: Options) -> _Entry:
     tuning.loop_unrolling = options.unroll
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
-    functions = tuple(
-        function.name
-        for function in module.functions
-        if not function.is_declaration and function.linkage.name == "external"
-    )
-    if settings.debug >= 5:
-        _report(5, machine.emit_assembly(module))
-    return _Entry(functions, machine.emit_object(module))
+    return module, machine
 
 
 def _link(name: str, entry: _Entry, bindings: Mapping[str, int]) -> dict[str, int]:

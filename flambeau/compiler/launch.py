@@ -34,7 +34,9 @@ import operator
 import struct
 import sys
 import sysconfig
+import time
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -42,6 +44,7 @@ import numpy as np
 
 from .. import settings
 from . import jit, launch_ir, threads
+from .costs import Cost
 
 _ALIGNED, _WRITEABLE, _C_CONTIGUOUS = 0x100, 0x400, 0x1
 _NAMES = {
@@ -76,6 +79,7 @@ def bind(
     release_gil: bool = False,
     returns: str | None = None,
     parallel: bool = False,
+    cost: Callable[..., Cost] | None = None,
 ) -> Callable[..., Any]:
     """Return a Python callable that launches the machine code at `address`.
 
@@ -86,14 +90,46 @@ def bind(
     `release_gil` lets other Python threads run meanwhile (it costs some 50 ns; the pool always
     does). Raises TypeError when an argument does not fit `params`, OverflowError for an int
     beyond 64 bits.
+
+    `cost`, a function of the call's arguments, tells what profiles want to know; without it the
+    bytes are those of the arrays.
     """
     if returns not in (None, "i", "f"):
         raise ValueError(f"{name}: returns must be None, 'i' or 'f', got {returns!r}")
     if parallel and returns:
         raise ValueError(f"{name}: a parallel kernel returns nothing")
     parameters = None if params is None else _parse(name, params)
-    binding = _Binding(address, parameters, name, release_gil, returns, parallel)
+    binding = Binding(address, parameters, name, release_gil, returns, parallel)
+    binding.cost = cost
+    if settings.debug and _observer is None:
+        from .profiler import print_launch
+
+        observe(print_launch)
     return _accelerate(binding) if fastcall_available() else binding
+
+
+class Launch(NamedTuple):
+    """One run of a kernel, as an observer sees it."""
+
+    kernel: Binding
+    args: tuple[Any, ...]
+    chunks: int
+    seconds: float
+
+
+_observer: Callable[[Launch], None] | None = None
+
+
+def observe(observer: Callable[[Launch], None] | None) -> Callable[[Launch], None] | None:
+    """Let `observer` see every launch from now on, or nobody; return who saw them before.
+
+    Until then launches pay nothing for it. From then on they take the way through Python.
+    """
+    global _observer
+    before, _observer = _observer, observer
+    for binding in list(_bindings):
+        _set_entry(binding)
+    return before
 
 
 def _parse(name: str, params: str) -> tuple[_Parameter, ...]:
@@ -114,8 +150,12 @@ def _parse_one(name: str, token: str) -> _Parameter:
 # The binding in Python: the definition, and the slow path of the fast one -------------------------
 
 
-class _Binding:
+class Binding:
     """A kernel callable through ctypes."""
+
+    cost: Callable[..., Cost] | None = None
+    method: _MethodDef | None = None
+    entry = 0
 
     def __init__(
         self,
@@ -151,9 +191,15 @@ class _Binding:
             if not _append(words, kept, kind, value):
                 raise TypeError(self._complaint(position, kind, value))
         packed = (ctypes.c_uint64 * max(len(words), 1))(*words)
-        if self.parallel:
-            return threads.run(self.address, ctypes.addressof(packed), chunks)
-        return self._function(ctypes.addressof(packed))
+        if _observer is None:
+            return self._launch(ctypes.addressof(packed), chunks)
+        start = time.perf_counter()
+        result = self._launch(ctypes.addressof(packed), chunks)
+        _observer(Launch(self, args, chunks, time.perf_counter() - start))
+        return result
+
+    def _launch(self, words: int, chunks: int) -> Any:
+        return threads.run(self.address, words, chunks) if self.parallel else self._function(words)
 
     def _pair(self, args: tuple[Any, ...]) -> list[tuple[_Parameter, Any]]:
         if self.parameters is None:
@@ -251,29 +297,35 @@ class _MethodDef(ctypes.Structure):
 class _Descriptor(bytes):
     """What the compiled launcher reads; its attributes keep alive what it points to."""
 
-    binding: _Binding
-    method: _MethodDef
+    binding: Binding
 
 
 _METH_FASTCALL = 0x80
+_bindings: weakref.WeakSet[Binding] = weakref.WeakSet()
 
 
-def _accelerate(binding: _Binding) -> Callable[..., Any]:
+def _accelerate(binding: Binding) -> Callable[..., Any]:
     symbol = "launch_any" if binding.parameters is None else "launch_typed"
-    return _make_builtin(binding, _launchers().address(symbol))
-
-
-def _make_builtin(binding: _Binding, entry: int) -> Callable[..., Any]:
+    binding.entry = _launchers().address(symbol)
+    binding.method = _MethodDef(binding.name.encode(), None, _METH_FASTCALL, None)
+    _set_entry(binding)
+    _bindings.add(binding)
     descriptor = _Descriptor(_describe(binding))
     descriptor.binding = binding
-    descriptor.method = _MethodDef(binding.name.encode(), entry, _METH_FASTCALL, None)
     create = ctypes.pythonapi.PyCFunction_NewEx
     create.restype = ctypes.py_object
     create.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    return create(ctypes.addressof(descriptor.method), descriptor, None)
+    return create(ctypes.addressof(binding.method), descriptor, None)
 
 
-def _describe(binding: _Binding) -> bytes:
+def _set_entry(binding: Binding) -> None:
+    """Choose where a call of the builtin goes, now and for those who already have it."""
+    assert binding.method is not None
+    slow = _observer is not None
+    binding.method.method = _launchers().address("launch_slowly") if slow else binding.entry
+
+
+def _describe(binding: Binding) -> bytes:
     parameters = binding.parameters or ()
     flags = launch_ir.RELEASE if binding.release_gil else 0
     flags |= {None: 0, "i": launch_ir.RETURNS_INT, "f": launch_ir.RETURNS_FLOAT}[binding.returns]
@@ -346,7 +398,7 @@ def _self_check() -> bool:
 def _typed_probe_is_right(address: int) -> bool:
     out, view = np.zeros(12, np.int64), np.zeros((3, 5), np.float32)[:, ::2]
     parameters = _parse("probe", "a:int64:cw i A:float32 f p o t")
-    call = _accelerate(_Binding(address, parameters, "probe", False, None, False))
+    call = _accelerate(Binding(address, parameters, "probe", False, None, False))
     call(out, 11, view, 1.5, 1 << 63, None, [view])
     words = out.view(np.uint64).tolist()
     half = struct.unpack("<Q", struct.pack("<d", 1.5))[0]
@@ -359,7 +411,7 @@ def _typed_probe_is_right(address: int) -> bool:
 
 def _untyped_probe_is_right(address: int) -> bool:
     out = np.zeros(6, np.int64)
-    call = _accelerate(_Binding(address, None, "probe", True, None, False))
+    call = _accelerate(Binding(address, None, "probe", True, None, False))
     call(out, 5, -1, 1.5, None)
     half = struct.unpack("<q", struct.pack("<d", 1.5))[0]
     return out.tolist() == [out.ctypes.data, 5, -1, half, 0, 0]

@@ -23,12 +23,11 @@ SYMBOLS = (
     "PyList_Size", "PyTuple_Size", "PyList_GetItem", "PyTuple_GetItem",
 )  # fmt: skip
 
-# A table of more arrays than this goes through Python rather than on the stack.
-_LONGEST_TABLE = 4096
+_LONGEST_TABLE = 4096  # arrays on the stack; a longer table goes through Python
 
 
 def render_launchers() -> str:
-    """Return the module with `launch_typed`, `launch_any` and `probe`."""
+    """Return the module with `launch_typed`, `launch_any`, `launch_slowly` and `probe`."""
     return "\n".join((_DECLARATIONS, _READERS, _NUMBERS, _TABLES, _TYPED, _ANY, _INVOKE, _PROBE))
 
 
@@ -482,6 +481,12 @@ define internal ptr @call_slowly(ptr %d, ptr %args, i64 %n) noinline {{
   %p = getelementptr i64, ptr %d, i64 1
   %f = load ptr, ptr %p
   %r = call ptr @PyObject_Vectorcall(ptr %f, ptr %args, i64 %n, ptr null)
+  ret ptr %r
+}}
+
+define ptr @launch_slowly(ptr %self, ptr %args, i64 %n) {{
+  %d = call ptr @PyBytes_AsString(ptr %self)
+  %r = call ptr @call_slowly(ptr %d, ptr %args, i64 %n)
   ret ptr %r
 }}
 

@@ -1,14 +1,16 @@
-"""Loop nests around scalar expressions: element-wise kernels and reductions of rows.
+"""Loop nests around scalar expressions: the element-wise kernels.
 
 A kernel is ``void chunk(i64* words, i64 index, i64 thread)``; chunk ``index`` covers ``words[1]``
 of the ``words[0]`` iterations. Loops are plain and scalar: LLVM vectorises and unrolls them.
 
-Element-wise, flat (all operands contiguous, or one element):
+Flat (every operand is contiguous, or one element):
     words = count, chunk, out, operand...
-Element-wise, rows (an operand may repeat along rows or columns):
-    words = rows, chunk, columns, out, operand..., step of each operand from row to row (bytes)
-Reduction of contiguous rows:
-    words = rows, chunk, columns, out, operand...
+Nest of loops (operands step as they please along each dimension):
+    words = rows, chunk, table, out, operand...
+where `table` has the length of the innermost loop, the lengths of the others from the second on,
+and for each array, the result first, its steps in bytes, the outermost first.
+
+The result may be one of the operands, element for element; it must not overlap any otherwise.
 """
 
 from __future__ import annotations
@@ -16,35 +18,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .elements import STORAGE, load_element, store_element
 from .expressions import Expression
-from .scalar_ir import FLAGS, ScalarWriter, Unsupported, Value
+from .scalar_ir import ScalarWriter, Unsupported, Value
 
-_SIZES = {"float": 4, "double": 8, "i8": 1}
+# Every access of the inner loop belongs to one group, and iterations are independent in it.
+_NOTE = ", !llvm.access.group !0"
+_METADATA = """\
+!0 = distinct !{}
+!1 = distinct !{!1, !2}
+!2 = !{!"llvm.loop.parallel_accesses", !0}
+"""
 
 
 class Operand(NamedTuple):
-    """An input: its name in the expression, its type in memory, and whether it is one number.
+    """An array: its name in the expression, its kind of elements, its step in the inner loop.
 
-    `type` is "float", "double" or "i8" (a truth value). A `fixed` operand does not move along the
-    inner loop.
+    `step` is "unit" (contiguous), "fixed" (one element for the whole inner loop) or "strided".
     """
 
     name: str
-    type: str
-    fixed: bool
+    kind: str
+    step: str = "unit"
 
 
 class _Function:
-    """The text of a kernel in the making."""
+    """The text of a function in the making."""
 
-    def __init__(self, name: str, type_: str) -> None:
+    def __init__(self) -> None:
         self.writer = ScalarWriter()
-        self.name = name
-        self.type = type_
 
-    def word(self, number: int) -> Value:
-        """The 64-bit word `number` of the arguments."""
-        p = self.writer.emit(f"getelementptr i64, ptr %words, i64 {number}", "ptr")
+    def word(self, number: int, base: str = "%words") -> Value:
+        """The 64-bit word `number` of the arguments, or of another table."""
+        p = self.writer.emit(f"getelementptr i64, ptr {base}, i64 {number}", "ptr")
         return self.writer.emit(f"load i64, ptr {p.name}, align 8", "i64")
 
     def pointer(self, number: int) -> Value:
@@ -59,253 +65,236 @@ class _Function:
         over = w.compare("sgt", end, total)
         return low, w.select(over, total, end)
 
-    def load(self, operand: Operand, address: Value, index: Value | None) -> Value:
-        """An element of `operand`; truth values become i1."""
-        w = self.writer
-        if index is not None:
-            address = w.emit(
-                f"getelementptr {operand.type}, ptr {address.name}, i64 {index.name}", "ptr"
-            )
-        v = w.emit(
-            f"load {operand.type}, ptr {address.name}, align {_SIZES[operand.type]}", operand.type
-        )
-        if operand.type == "i8":
-            return w.emit(f"icmp ne i8 {v.name}, 0", "i1")
-        if operand.type != self.type:
-            raise Unsupported(f"{operand.type} among {self.type}")
-        return v
-
-    def store(self, value: Value, out: Value, index: Value, out_type: str) -> None:
-        """Put `value` at ``out[index]``."""
-        w = self.writer
-        if out_type == "i8":
-            if value.type != "i1":
-                raise Unsupported("a number as truth value")
-            value = w.emit(f"zext i1 {value.name} to i8", "i8")
-        elif value.type == "i1":
-            value = w.emit(f"uitofp i1 {value.name} to {out_type}", out_type)
-        elif value.type != out_type:
-            value = w.emit(f"fpext {value.type} {value.name} to {out_type}", out_type)
-        p = w.emit(f"getelementptr {out_type}, ptr {out.name}, i64 {index.name}", "ptr")
-        w.lines.append(f"  store {out_type} {value.name}, ptr {p.name}, align {_SIZES[out_type]}")
-
-    def open_loop(self, label: str, low: Value, high: Value, before: str) -> Value:
-        """Begin ``for i in low..high``; the caller ends it with `close_loop`."""
-        w = self.writer
-        entered = w.compare("slt", low, high)
-        w.lines += [
+    def open_loop(self, label: str, low: Value, high: Value) -> Value:
+        """Begin ``for i in low..high``, out of the block ``entry``."""
+        entered = self.writer.compare("slt", low, high)
+        self.writer.lines += [
             f"  br i1 {entered.name}, label %{label}, label %{label}.done",
             f"{label}:",
-            f"  %{label}.i = phi i64 [ {low.name}, %{before} ], [ %{label}.next, %{label}.latch ]",
+            f"  %{label}.i = phi i64 [ {low.name}, %entry ], [ %{label}.next, %{label}.latch ]",
         ]
         return Value(f"%{label}.i", "i64")
 
-    def close_loop(self, label: str, high: Value) -> None:
+    def close_loop(self, label: str, high: Value, note: str = "") -> None:
         """End the loop `label`."""
         self.writer.lines += [
             f"  br label %{label}.latch",
             f"{label}.latch:",
             f"  %{label}.next = add nsw i64 %{label}.i, 1",
             f"  %{label}.more = icmp slt i64 %{label}.next, {high.name}",
-            f"  br i1 %{label}.more, label %{label}, label %{label}.done",
+            f"  br i1 %{label}.more, label %{label}, label %{label}.done{note}",
             f"{label}.done:",
         ]
 
-    def text(self) -> str:
-        """The module."""
+    def text(self, head: str) -> str:
+        """The function, and what it declares."""
         body = "\n".join(self.writer.lines)
         declarations = "\n".join(sorted(self.writer.declarations))
-        return (
-            f"define void @{self.name}(ptr noalias %words, i64 %index, i64 %thread) {{\nentry:\n"
-            f"{body}\n  ret void\n}}\n{declarations}\n"
-        )
+        return f"define {head} {{\nentry:\n{body}\n  ret void\n}}\n{declarations}\n"
 
 
 def render_flat(
-    name: str, e: Expression, operands: Sequence[Operand], type_: str, out_type: str
+    name: str, e: Expression, operands: Sequence[Operand], type_: str, out: Operand
 ) -> str:
-    """The IR of an element-wise kernel over contiguous operands.
-
-    The loop sits in a function of its own whose pointers are declared not to overlap, which is what
-    lets LLVM vectorise it.
-    """
-    f = _Function(name, type_)
+    """The IR of an element-wise kernel over contiguous operands, computed in `type_`."""
+    f = _Function()
     low, high = f.bounds()
     pointers = [f.pointer(2 + i) for i in range(len(operands) + 1)]
-    _call_inner(f, pointers, [], low, high)
-    inner = _render_inner(name, e, operands, type_, out_type)
-    return f.text() + inner
+    _call_inner(f, name, pointers, [], low, high)
+    return _module(name, f, e, operands, type_, out)
+
+
+def render_nest(
+    name: str, e: Expression, operands: Sequence[Operand], type_: str, out: Operand, outer: int
+) -> str:
+    """The IR of an element-wise kernel of `outer` loops around the inner one."""
+    f = _Function()
+    w = f.writer
+    low, high = f.bounds()
+    arrays = (out, *operands)
+    table = f.pointer(2)
+    columns = f.word(0, table.name)
+    lengths = [f.word(1 + k, table.name) for k in range(outer - 1)]
+    steps = [
+        [f.word(outer + a * (outer + 1) + k, table.name) for k in range(outer + 1)]
+        for a in range(len(arrays))
+    ]
+    bases = [f.pointer(3 + i) for i in range(len(arrays))]
+    row = f.open_loop("rows", low, high)
+    places = _places(w, row, lengths)
+    pointers = []
+    for base, own in zip(bases, steps, strict=True):
+        for place, step in zip(places, own, strict=False):
+            offset = w.emit(f"mul i64 {place.name}, {step.name}", "i64")
+            base = w.emit(f"getelementptr i8, ptr {base.name}, i64 {offset.name}", "ptr")
+        pointers.append(base)
+    strides = [own[-1] for a, own in zip(arrays, steps, strict=True) if a.step == "strided"]
+    _call_inner(f, name, pointers, strides, Value("0", "i64"), columns)
+    f.close_loop("rows", high)
+    return _module(name, f, e, operands, type_, out)
+
+
+def _places(w: ScalarWriter, row: Value, lengths: Sequence[Value]) -> list[Value]:
+    """The index along each outer dimension of the iteration `row`."""
+    places = []
+    for length in reversed(lengths):
+        places.append(w.emit(f"urem i64 {row.name}, {length.name}", "i64"))
+        row = w.emit(f"udiv i64 {row.name}, {length.name}", "i64")
+    return [row, *reversed(places)]
 
 
 def _call_inner(
-    f: _Function, pointers: Sequence[Value], extra: Sequence[Value], low: Value, high: Value
-) -> None:
-    arguments = [f"ptr {p.name}" for p in pointers] + [f"i64 {v.name}" for v in (*extra, low, high)]
-    f.writer.lines.append(f"  call void @{f.name}.inner({', '.join(arguments)})")
+    f: _Function, name: str, pointers: Sequence[Value], strides: Sequence[Value],
+    low: Value, high: Value,
+) -> None:  # fmt: skip
+    words = [f"i64 {v.name}" for v in (*strides, low, high)]
+    arguments = ", ".join([*(f"ptr {p.name}" for p in pointers), *words])
+    f.writer.lines.append(f"  call void @{name}.inner({arguments})")
+
+
+def _module(
+    name: str, f: _Function, e: Expression, operands: Sequence[Operand], type_: str, out: Operand
+) -> str:
+    outer = f.text(f"void @{name}(ptr noalias %words, i64 %index, i64 %thread)")
+    return outer + _render_inner(f"{name}.inner", e, operands, type_, out) + _METADATA
 
 
 def _render_inner(
-    name: str, e: Expression, operands: Sequence[Operand], type_: str, out_type: str
+    name: str, e: Expression, operands: Sequence[Operand], type_: str, out: Operand
 ) -> str:
-    f = _Function(f"{name}.inner", type_)
+    """The inner loop, in a function of its own: void (out, operand..., stride..., low, high)."""
+    f = _Function()
+    w = f.writer
     low, high = Value("%low", "i64"), Value("%high", "i64")
     values = {
-        o.name: f.load(o, Value(f"%p{i}", "ptr"), None) for i, o in enumerate(operands) if o.fixed
-    }
-    index = f.open_loop("loop", low, high, "entry")
-    for i, o in enumerate(operands):
-        if not o.fixed:
-            values[o.name] = f.load(o, Value(f"%p{i}", "ptr"), index)
-    result = f.writer.lower(e, values, type_)
-    f.store(result, Value("%out", "ptr"), index, out_type)
-    f.close_loop("loop", high)
-    parameters = ["ptr noalias %out"] + [f"ptr noalias %p{i}" for i in range(len(operands))]
-    head = ", ".join([*parameters, "i64 %low", "i64 %high"])
-    body = "\n".join(f.writer.lines)
-    return (
-        f"define internal void @{f.name}({head}) noinline {{\nentry:\n{body}\n  ret void\n}}\n"
-        + "\n".join(sorted(f.writer.declarations))
-        + "\n"
-    )
-
-
-def render_rows(
-    name: str, e: Expression, operands: Sequence[Operand], type_: str, out_type: str
-) -> str:
-    """The IR of an element-wise kernel whose operands step from row to row as they please."""
-    f = _Function(name, type_)
-    w = f.writer
-    low, high = f.bounds()
-    columns, out = f.word(2), f.pointer(3)
-    pointers = [f.pointer(4 + i) for i in range(len(operands))]
-    steps = [f.word(4 + len(operands) + i) for i in range(len(operands))]
-    row = f.open_loop("rows", low, high, "entry")
-    start = w.emit(f"mul i64 {row.name}, {columns.name}", "i64")
-    target = w.emit(f"getelementptr {out_type}, ptr {out.name}, i64 {start.name}", "ptr")
-    sources = []
-    for p, step in zip(pointers, steps, strict=True):
-        offset = w.emit(f"mul i64 {row.name}, {step.name}", "i64")
-        sources.append(w.emit(f"getelementptr i8, ptr {p.name}, i64 {offset.name}", "ptr"))
-    _call_inner(f, [target, *sources], [], Value("0", "i64"), columns)
-    f.close_loop("rows", high)
-    return f.text() + _render_inner(name, e, operands, type_, out_type)
-
-
-BLOCK = 512
-"""Elements that are folded in the operand's own precision before they meet the wide accumulator."""
-
-
-def render_row_reduction(
-    name: str, e: Expression, operands: Sequence[Operand], type_: str, fold: str
-) -> str:
-    """The IR of a kernel that folds each row of the expression's values by `fold`.
-
-    `fold` is "sum" (out is float64: blocks of `BLOCK` are added in the operand's type, the blocks
-    in float64), "maximum" or "minimum" (NaN wins; rows must not be empty).
-    """
-    out_type = "double" if fold == "sum" else type_
-    f = _Function(name, type_)
-    w = f.writer
-    low, high = f.bounds()
-    columns, out = f.word(2), f.pointer(3)
-    pointers = [f.pointer(4 + i) for i in range(len(operands))]
-    row = f.open_loop("rows", low, high, "entry")
-    start = w.emit(f"mul i64 {row.name}, {columns.name}", "i64")
-    sources = [
-        p if o.fixed else w.emit(f"getelementptr {o.type}, ptr {p.name}, i64 {start.name}", "ptr")
-        for o, p in zip(operands, pointers, strict=True)
-    ]
-    arguments = ", ".join([*(f"ptr {s.name}" for s in sources), f"i64 {columns.name}"])
-    result = w.emit(f"call {out_type} @{name}.row({arguments})", out_type)
-    f.store(result, out, row, out_type)
-    f.close_loop("rows", high)
-    if fold == "sum":
-        return f.text() + _render_row_sum(name, e, operands, type_)
-    return f.text() + _render_fold(f"{name}.row", e, operands, type_, fold, type_)
-
-
-def _head(name: str, operands: Sequence[Operand], type_: str) -> str:
-    parameters = [f"ptr noalias %p{i}" for i in range(len(operands))]
-    return f"define internal {type_} @{name}({', '.join([*parameters, 'i64 %n'])}) {{\nentry:\n"
-
-
-def _render_row_sum(name: str, e: Expression, operands: Sequence[Operand], type_: str) -> str:
-    moved = "\n".join(
-        f"  %q{i} = getelementptr {o.type}, ptr %p{i}, i64 {0 if o.fixed else '%at'}"
+        o.name: load_element(w, Value(f"%p{i}", "ptr"), o.kind)
         for i, o in enumerate(operands)
-    )
-    arguments = ", ".join([*(f"ptr %q{i}" for i in range(len(operands))), "i64 %length"])
-    widen = "  %wide = fpext float %part to double" if type_ == "float" else (
-        "  %wide = fadd double %part, 0.0"
-    )  # fmt: skip
-    body = f"""\
-  %empty = icmp sle i64 %n, 0
-  br i1 %empty, label %none, label %loop
-none:
-  ret double 0.0
-loop:
-  %at = phi i64 [ 0, %entry ], [ %next, %loop ]
-  %total = phi double [ 0.0, %entry ], [ %sum, %loop ]
-  %left = sub i64 %n, %at
-  %long = icmp sgt i64 %left, {BLOCK}
-  %length = select i1 %long, i64 {BLOCK}, i64 %left
-{moved}
-  %part = call {type_} @{name}.block({arguments})
-{widen}
-  %sum = fadd double %total, %wide
-  %next = add i64 %at, {BLOCK}
-  %more = icmp slt i64 %next, %n
-  br i1 %more, label %loop, label %done
-done:
-  ret double %sum
-}}
-"""
-    return (
-        _head(f"{name}.row", operands, "double")
-        + body
-        + _render_fold(f"{name}.block", e, operands, type_, "sum", type_)
-    )
-
-
-def _render_fold(
-    name: str, e: Expression, operands: Sequence[Operand], type_: str, fold: str, out_type: str
-) -> str:
-    f = _Function(name, type_)
-    w = f.writer
-    identity = {"sum": 0.0, "maximum": float("-inf"), "minimum": float("inf")}[fold]
-    values = {
-        o.name: f.load(o, Value(f"%p{i}", "ptr"), None) for i, o in enumerate(operands) if o.fixed
+        if o.step == "fixed"
     }
-    high = Value("%n", "i64")
-    entered = w.compare("slt", Value("0", "i64"), high)
-    start = w.const(identity, type_)
-    w.lines += [
-        f"  br i1 {entered.name}, label %loop, label %loop.done",
-        "loop:",
-        "  %loop.i = phi i64 [ 0, %entry ], [ %loop.next, %loop.latch ]",
-        f"  %folded = phi {type_} [ {start.name}, %entry ], [ %new, %loop.latch ]",
-    ]
+    index = f.open_loop("loop", low, high)
     for i, o in enumerate(operands):
-        if not o.fixed:
-            values[o.name] = f.load(o, Value(f"%p{i}", "ptr"), Value("%loop.i", "i64"))
-    v = w.lower(e, values, type_)
-    if fold == "sum":
-        w.lines.append(f"  %new = fadd reassoc {FLAGS} {type_} %folded, {v.name}")
-    else:
-        suffix = {"float": "f32", "double": "f64"}[type_]
-        w.declarations.add(f"declare {type_} @llvm.{fold}.{suffix}({type_}, {type_})")
-        w.lines.append(
-            f"  %new = call {type_} @llvm.{fold}.{suffix}({type_} %folded, {type_} {v.name})"
-        )
-    f.close_loop("loop", high)
-    w.lines += [
-        f"  %result = phi {type_} [ {start.name}, %entry ], [ %new, %loop.latch ]",
-        f"  ret {type_} %result",
+        if o.step != "fixed":
+            values[o.name] = load_element(w, _address(w, o, f"%p{i}", index), o.kind, _NOTE)
+    numbers = {n: v if v.type == "i1" else w.convert(v, type_) for n, v in values.items()}
+    result = _as_stored(w, w.lower(e, numbers, type_), out.kind)
+    store_element(w, _address(w, out, "%out", index), out.kind, result, _NOTE)
+    f.close_loop("loop", high, ", !llvm.loop !1")
+    strides = [
+        f"i64 {p}.step"
+        for p, o in (("%out", out), *((f"%p{i}", o) for i, o in enumerate(operands)))
+        if o.step == "strided"
     ]
-    return (
-        _head(name, operands, out_type)
-        + "\n".join(w.lines)
-        + "\n}\n"
-        + "\n".join(sorted(w.declarations))
-        + "\n"
+    pointers = ["ptr %out", *(f"ptr %p{i}" for i in range(len(operands)))]
+    head = ", ".join([*pointers, *strides, "i64 %low", "i64 %high"])
+    return f.text(f"internal void @{name}({head}) noinline")
+
+
+def _address(w: ScalarWriter, o: Operand, base: str, index: Value) -> Value:
+    """Where element `index` of an operand lies."""
+    if o.step == "unit":
+        memory = STORAGE[o.kind].memory
+        return w.emit(f"getelementptr {memory}, ptr {base}, i64 {index.name}", "ptr")
+    offset = w.emit(f"mul i64 {index.name}, {base}.step", "i64")
+    return w.emit(f"getelementptr i8, ptr {base}, i64 {offset.name}", "ptr")
+
+
+def _as_stored(w: ScalarWriter, value: Value, kind: str) -> Value:
+    """`value` in the compute type of an element."""
+    type_ = STORAGE[kind].compute
+    if type_ == "i1" and value.type != "i1":
+        raise Unsupported("a number as truth value")
+    if value.type in ("float", "double") and type_ == "i64":
+        raise Unsupported("a float as integer")
+    return w.convert(value, type_)
+
+
+def render_alike(name: str, count: int) -> str:
+    """The IR of ``i64 name(i64* words)``: whether arrays are contiguous and of one shape.
+
+    The words are the bytes of an element, then for each of `count` arrays its address, rank,
+    lengths and steps. The answer is -1 if not, else eight times the number of elements, plus a bit
+    for each array (the first the lowest) that is a single number, which fits any shape.
+    """
+    loads = "\n".join(
+        f"  %{word}{i}.at = getelementptr i64, ptr %words, i64 {1 + 4 * i + k}\n"
+        f"  %{word}{i} = load {type_}, ptr %{word}{i}.at, align 8"
+        for i in range(count)
+        for k, word, type_ in ((1, "rank", "i64"), (2, "lengths", "ptr"), (3, "steps", "ptr"))
     )
+    calls = "\n".join(
+        f"  %s{i + 1} = call i64 @{name}.join(i64 {f'%s{i}' if i else 0}, i64 %size, "
+        f"i64 %rank{i}, ptr %lengths{i}, ptr %steps{i}, ptr %like, i64 {1 << i})"
+        for i in range(count)
+    )
+    return f"""\
+define i64 @{name}(ptr %words) {{
+  %like = alloca [2 x i64], align 8
+  store i64 -1, ptr %like, align 8
+  %size = load i64, ptr %words, align 8
+{loads}
+{calls}
+  ret i64 %s{count}
+}}
+{_JOIN.replace("@join", f"@{name}.join")}"""
+
+
+# One more array: `sum` is the answer so far, `like` holds the rank and the lengths to be met.
+_JOIN = """\
+define internal i64 @join(i64 %sum, i64 %size, i64 %rank, ptr %lengths, ptr %steps, ptr %like,
+                          i64 %bit) {
+entry:
+  %refused = icmp slt i64 %sum, 0
+  br i1 %refused, label %no, label %some
+some:
+  %number = icmp eq i64 %rank, 0
+  br i1 %number, label %mark, label %shaped
+mark:
+  %marked = or i64 %sum, %bit
+  ret i64 %marked
+shaped:
+  %known = load i64, ptr %like, align 8
+  %first = icmp slt i64 %known, 0
+  %fits = icmp eq i64 %known, %rank
+  %go = or i1 %first, %fits
+  %model.at = getelementptr i64, ptr %like, i64 1
+  br i1 %go, label %model, label %no
+model:
+  br i1 %first, label %set, label %get
+set:
+  store i64 %rank, ptr %like, align 8
+  store ptr %lengths, ptr %model.at, align 8
+  br label %get
+get:
+  %others = load ptr, ptr %model.at, align 8
+  %top = sub i64 %rank, 1
+  br label %axis
+axis:
+  %k = phi i64 [ %top, %get ], [ %below, %next ]
+  %step = phi i64 [ %size, %get ], [ %wider, %next ]
+  %a.at = getelementptr i64, ptr %lengths, i64 %k
+  %b.at = getelementptr i64, ptr %others, i64 %k
+  %s.at = getelementptr i64, ptr %steps, i64 %k
+  %a = load i64, ptr %a.at, align 8
+  %b = load i64, ptr %b.at, align 8
+  %s = load i64, ptr %s.at, align 8
+  %same = icmp eq i64 %a, %b
+  %dense = icmp eq i64 %s, %step
+  %one = icmp eq i64 %a, 1
+  %loose = or i1 %dense, %one
+  %ok = and i1 %same, %loose
+  br i1 %ok, label %next, label %no
+next:
+  %wider = mul i64 %step, %a
+  %below = sub i64 %k, 1
+  %more = icmp sge i64 %below, 0
+  br i1 %more, label %axis, label %yes
+yes:
+  %count = sdiv i64 %wider, %size
+  %eight = shl i64 %count, 3
+  %bits = and i64 %sum, 7
+  %all = or i64 %eight, %bits
+  ret i64 %all
+no:
+  ret i64 -1
+}
+"""

@@ -79,9 +79,11 @@ def build_packed_tile(module: ir.Module, tile: Tile, rows: int, vectors: int) ->
     return w.finish()
 
 
-def build_strided_tile(module: ir.Module, tile: Tile, rows: int, vectors: int) -> ir.Function:
+def build_strided_tile(
+    module: ir.Module, tile: Tile, rows: int, vectors: int, prefix: str = ""
+) -> ir.Function:
     """The tile straight from matrices in memory: A of any strides, B with contiguous rows."""
-    w, a = tile_writer(module, tile, f"strided_{rows}x{vectors}")
+    w, a = tile_writer(module, tile, f"{prefix}strided_{rows}x{vectors}")
     last = w.sub(a["m"], 1)
     lines = [w.at(a["a"], w.mul(a["a_row"], w.min(r, last) if r else 0)) for r in range(rows)]
     masks = [w.first(w.sub(a["n"], v * tile.lanes)) for v in range(vectors)]
@@ -138,7 +140,7 @@ def store_tile(
             x = sums[r * vectors + v]
             if d is not None:
                 p = w.at(d, v * tile.lanes)
-                x = w.b.fadd(x, w.load_masked(p, masks[v]) if masks else w.load_vector(p))
+                x = w.plus(x, w.load_masked(p, masks[v]) if masks else w.load_vector(p))
             x = w.at_least(x, low)
             p = w.at(c, v * tile.lanes)
             if masks:
@@ -161,10 +163,11 @@ def store_tile(
 
 # A tile of a convolution reads A through tables: where each row begins, and how far along the row
 # each step of the depth lies. B is a panel ``[k][tile.columns]``. `bias` may be null; `first` says
-# that C holds nothing yet; `outs` lists where the vectors of a row go (see `build_scatter`).
+# that C holds nothing yet; `outs` lists where the vectors of a row go (see `build_scatter`); `low`
+# is the lower bound of the result.
 OFFSET_ARGUMENTS = (
     "k", "a", "rows", "depths", "b", "c", "c_row", "bias", "first", "whole", "outs", "segments",
-    "m",
+    "low", "m",
 )  # fmt: skip
 _OFFSET_POINTERS = ("a", "rows", "depths", "b", "c", "bias", "outs")
 
@@ -178,7 +181,8 @@ def build_offset_tile(
     module: ir.Module, tile: Tile, rows: int, vectors: int, scatter: ir.Function
 ) -> ir.Function:
     """The tile of a convolution; where `whole`, its vectors follow each other in C."""
-    types = [PTR if n in _OFFSET_POINTERS else I64 for n in OFFSET_ARGUMENTS]
+    kinds = dict.fromkeys(_OFFSET_POINTERS, PTR) | {"low": SCALARS[tile.form.dtype]}
+    types = [kinds.get(n, I64) for n in OFFSET_ARGUMENTS]
     w = Writer(module, f"offset_{rows}x{vectors}", types, tile.form)
     w.no_alias(OFFSET_ARGUMENTS.index("a"), OFFSET_ARGUMENTS.index("b"))
     a = dict(zip(OFFSET_ARGUMENTS, w.arguments, strict=True))
@@ -199,13 +203,15 @@ def build_offset_tile(
         )
 
     def _store(first: bool) -> None:
+        low = w.splat(a["low"])
         for r in range(rows):
             with w.b.if_then(w.lt(r, a["m"])):
                 bias = w.splat(load_bias(w, a["bias"], w.i(r))) if first else None
                 for v in range(vectors):
                     p = w.at(a["c"], w.mul(a["c_row"], r), v * tile.lanes)
                     other = w.load_vector(p) if bias is None else bias
-                    w.b.store(w.b.fadd(sums[r * vectors + v], other), p, align=w.size)
+                    x = w.at_least(w.b.fadd(sums[r * vectors + v], other), low)
+                    w.b.store(x, p, align=w.size)
 
     def store_scattered() -> None:
         for i, x in enumerate(sums):
@@ -213,13 +219,18 @@ def build_offset_tile(
         w.b.call(
             scatter,
             [buffer, w.i(vectors), a["c"], a["c_row"], a["bias"], a["first"], a["outs"],
-             a["segments"], a["m"]],
+             a["segments"], a["m"], a["low"]],
         )  # fmt: skip
 
     with w.b.goto_entry_block():
         buffer = w.b.alloca(w.vector, rows * vectors)
     w.choose(w.b.icmp_signed("!=", a["whole"], w.i(0)), store_whole, store_scattered)
     return w.finish()
+
+
+def lower_bound(w: Writer, bounded: Value) -> Value:
+    """What results are at least: zero where `bounded`, minus infinity elsewhere."""
+    return w.b.select(bounded, *(ir.Constant(w.scalar, x) for x in (0.0, float("-inf"))))
 
 
 def load_bias(w: Writer, bias: Value, index: Value) -> Value:
@@ -239,11 +250,12 @@ def build_scatter(module: ir.Module, tile: Tile) -> ir.Function:
     """``scatter``: write the sums of a tile to C, vector by vector, each in a few segments.
 
     Takes the sums, vectors a row, C, its row stride, bias, first, the table of (offset, mask)
-    pairs, segments a vector, and the rows.
+    pairs, segments a vector, the rows, and the lower bound of the result.
     """
-    types = [PTR, I64, PTR, I64, PTR, I64, PTR, I64, I64]
+    types = [PTR, I64, PTR, I64, PTR, I64, PTR, I64, I64, SCALARS[tile.form.dtype]]
     w = Writer(module, "scatter", types, tile.form)
-    sums, vectors, c, c_row, bias, first, outs, segments, m = w.arguments
+    sums, vectors, c, c_row, bias, first, outs, segments, m, bound = w.arguments
+    low = w.splat(bound)
     fresh = w.b.icmp_signed("!=", first, w.i(0))
     with w.loop(0, m) as r:
         added = w.splat(load_bias(w, bias, r.index))
@@ -257,7 +269,8 @@ def build_scatter(module: ir.Module, tile: Tile) -> ir.Function:
                 mask = w.mask_bits(w.word(outs, w.add(entry, 1)))
                 with w.b.if_else(fresh) as (then, otherwise):
                     with then:
-                        w.store_masked(w.b.fadd(x, added), p, mask)
+                        w.store_masked(w.at_least(w.b.fadd(x, added), low), p, mask)
                     with otherwise:
-                        w.store_masked(w.b.fadd(x, w.load_masked(p, mask)), p, mask)
+                        total = w.b.fadd(x, w.load_masked(p, mask))
+                        w.store_masked(w.at_least(total, low), p, mask)
     return w.finish()

@@ -15,10 +15,17 @@ from .vectors import I64, PTR, Value, Writer
 # the rows that exist, the width of the panel, and the panel.
 PACK_ARGUMENTS = ("source", "row", "depth", "k", "rows", "width", "panel")
 
+# Panels that are filled together where a row of A's columns has all their numbers side by side:
+# the rows may be pages apart, and few lines of so many fit the first cache.
+GROUP = 4
+# How many vectors ahead each of the many rows of a transpose is asked for: more rows than a
+# processor follows by itself.
+_AHEAD = 4
+
 
 def build_pack(module: ir.Module, tile: Tile) -> ir.Function:
     """``pack``: fills one panel, of any width; rows that are missing hold anything."""
-    whole, part = _build_whole_square(module, tile), _build_part_square(module, tile)
+    whole, part = build_squares(module, tile)
     w, a = _writer(module, tile, "pack")
     groups = range(0, max(tile.rows, tile.columns), tile.lanes)
     w.choose(
@@ -29,6 +36,35 @@ def build_pack(module: ir.Module, tile: Tile) -> ir.Function:
         ),
     )
     return w.finish()
+
+
+def build_group_pack(module: ir.Module, tile: Tile) -> ir.Function:
+    """``pack_group``: GROUP panels of whole rows that lie side by side, read a line at a time.
+
+    Takes the source, the stride along its depth, the depth and the first panel.
+    """
+    w = Writer(module, "pack_group", [PTR, I64, I64, PTR], tile.form)
+    w.no_alias(0, 3)
+    source, depth, k, panel = w.arguments
+    mask = w.first(w.i(tile.rows))
+    with w.loop(0, k) as step:
+        line = w.at(source, w.mul(step.index, depth))
+        to = w.at(panel, w.mul(step.index, tile.rows))
+        for p in range(GROUP):
+            x = w.load_masked(w.at(line, p * tile.rows), mask)
+            w.store_masked(x, w.at(to, w.mul(k, p * tile.rows)), mask)
+    return w.finish()
+
+
+def build_squares(
+    module: ir.Module, tile: Tile, prefix: str = ""
+) -> tuple[ir.Function, ir.Function]:
+    """The transposes of `lanes` whole rows and of any part, with the arguments of a packing.
+
+    `depth` is how many rows of the panel are stored, `width` the stride from step to step.
+    """
+    whole = _build_whole_square(module, tile, prefix)
+    return whole, _build_part_square(module, tile, prefix)
 
 
 def _writer(module: ir.Module, tile: Tile, name: str) -> tuple[Writer, dict[str, Value]]:
@@ -66,11 +102,13 @@ def _transpose(w: Writer, a: dict[str, Value], whole: ir.Function, part: ir.Func
             w.b.call(part, [w.at(source, done), a["row"], stored, left, rows, a["width"], rest])
 
 
-def _build_whole_square(module: ir.Module, tile: Tile) -> ir.Function:
+def _build_whole_square(module: ir.Module, tile: Tile, prefix: str) -> ir.Function:
     """``pack_whole``: `lanes` rows, to a depth that is a multiple of `lanes`."""
-    w, a = _writer(module, tile, "pack_whole")
+    w, a = _writer(module, tile, f"{prefix}pack_whole")
     lines = [w.at(a["source"], w.mul(a["row"], r)) for r in range(w.lanes)]
     with w.loop(0, a["k"], w.lanes) as step:
+        for line in lines:
+            w.prefetch(w.at(line, step.index, _AHEAD * w.lanes))
         columns = w.transpose([w.load_vector(w.at(line, step.index)) for line in lines])
         panel = w.at(a["panel"], w.mul(step.index, a["width"]))
         for q, column in enumerate(columns):
@@ -78,9 +116,9 @@ def _build_whole_square(module: ir.Module, tile: Tile) -> ir.Function:
     return w.finish()
 
 
-def _build_part_square(module: ir.Module, tile: Tile) -> ir.Function:
+def _build_part_square(module: ir.Module, tile: Tile, prefix: str) -> ir.Function:
     """``pack_part``: fewer rows than lanes, `depth` of them stored, or an odd depth."""
-    w, a = _writer(module, tile, "pack_part")
+    w, a = _writer(module, tile, f"{prefix}pack_part")
     last = w.sub(a["rows"], 1)
     lines = [w.at(a["source"], w.mul(a["row"], w.min(r, last))) for r in range(w.lanes)]
     wanted = w.first(a["depth"])

@@ -23,9 +23,7 @@ def build_copy(module: ir.Module, tile: Tile) -> ir.Function:
     with w.loop(low, high) as plane:
         source = w.at(p["source"], w.mul(plane.index, v["source_plane"]))
         result = w.at(p["result"], w.mul(plane.index, v["result_plane"]))
-        with w.loop(0, v["cleared"], w.lanes) as i:
-            mask = w.first(w.sub(v["cleared"], i.index))
-            w.store_masked(w.zero(), w.at(result, i.index), mask)
+        _clear(w, result, v["cleared"])
         with w.loop(0, v["jobs"]) as job:
             at = w.add(len(COPY_PLAN), w.mul(job.index, len(COPY_JOB)))
             j = {name: w.word(p["plan"], w.add(at, i)) for i, name in enumerate(COPY_JOB)}
@@ -36,23 +34,81 @@ def build_copy(module: ir.Module, tile: Tile) -> ir.Function:
     return w.finish()
 
 
+# ``conv_split_2``, ``_4``... take planes of images apart by the phases of a stride: so much across,
+# `row_step` down. Phase f goes to the `numbers[f]`-th of the smaller planes, or nowhere if that is
+# negative.
+SPLIT_POINTERS = ("source", "result", "plan", "numbers")
+SPLIT_PLAN = (
+    "planes", "parts", "height", "width", "row_step", "result_plane", "cleared", "plane", "row",
+)  # fmt: skip
+SPLIT_STEPS = (2, 4, 8, 16)
+
+
+def build_split(module: ir.Module, tile: Tile, step: int) -> ir.Function:
+    """``conv_split_{step}``: a chunk is a part of the planes."""
+    k = ChunkKernel(module, tile.form, f"conv_split_{step}", SPLIT_POINTERS, SPLIT_PLAN)
+    w, p, v = k.w, k.p, k.v
+    low, high = w.share(v["planes"], 1, v["parts"], k.index)
+    with w.loop(low, high) as plane:
+        source = w.at(p["source"], w.mul(plane.index, w.mul(v["height"], v["width"])))
+        result = w.at(p["result"], w.mul(plane.index, v["result_plane"]))
+        _clear(w, result, v["cleared"])
+        with w.loop(0, v["row_step"]) as a, w.loop(0, v["width"], step * w.lanes) as x:
+            left = w.sub(v["width"], x.index)
+            reads = [w.first(w.sub(left, h * w.lanes)) for h in range(step)]
+            writes = [w.first(w.div(w.add(left, step - 1 - b), step)) for b in range(step)]
+            numbers = [w.word(p["numbers"], w.add(w.mul(a.index, step), b)) for b in range(step)]
+            planes = [
+                w.at(result, w.mul(number, v["plane"]), w.div(x.index, step)) for number in numbers
+            ]
+            with w.loop(a.index, v["height"], v["row_step"]) as y:
+                line = w.at(source, w.mul(y.index, v["width"]), x.index)
+                loaded = [
+                    w.load_masked(w.at(line, h * w.lanes), mask) for h, mask in enumerate(reads)
+                ]
+                row = w.mul(w.div(y.index, v["row_step"]), v["row"])
+                for b, values in enumerate(_take_apart(w, loaded)):
+                    with w.b.if_then(w.lt(-1, numbers[b])):
+                        w.store_masked(values, w.at(planes[b], row), writes[b])
+    return w.finish()
+
+
+def _take_apart(w: Writer, vectors: list[Value]) -> list[Value]:
+    """Phase by phase, every n-th element of n vectors (a power of two)."""
+    if len(vectors) == 1:
+        return vectors
+    found: list[list[Value]] = []
+    for phase in range(2):
+        places = ir.Constant(w.integers, list(range(phase, 2 * w.lanes, 2)))
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        found.append(_take_apart(w, [w.b.shuffle_vector(*pair, places) for pair in pairs]))
+    return [values for pair in zip(*found, strict=True) for values in pair]
+
+
+def _clear(w: Writer, p: Value, count: Value) -> None:
+    with w.loop(0, count, w.lanes) as i:
+        w.store_masked(w.zero(), w.at(p, i.index), w.first(w.sub(count, i.index)))
+
+
 # ``conv_swap`` takes weights ``[rows][columns][taps]`` and a result ``[columns][rows][taps]``.
 SWAP_PLAN = ("rows", "columns", "taps", "parts")
-_SWAPPED = 8
+# Columns read of one row before the next, and how many at once.
+_SWAPPED, _AT_ONCE = 32, 8
 
 
 def build_swap(module: ir.Module, tile: Tile) -> ir.Function:
     """``conv_swap``: swap rows and columns; a chunk is some columns, a few at a time."""
     k = ChunkKernel(module, tile.form, "conv_swap", COPY_POINTERS, SWAP_PLAN)
     w, p, v = k.w, k.p, k.v
-    low, high = w.share(v["columns"], _SWAPPED, v["parts"], k.index)
+    low, high = w.share(v["columns"], _AT_ONCE, v["parts"], k.index)
     line = w.mul(v["columns"], v["taps"])
     last = w.sub(high, 1)
-    with w.loop(low, high, _SWAPPED) as c, w.loop(0, v["rows"]) as r:
+    with w.loop(low, high, _SWAPPED) as block, w.loop(0, v["rows"]) as r:
         source = w.at(p["source"], w.mul(r.index, line))
-        with w.loop(0, v["taps"], w.lanes) as t:
+        end = w.min(w.add(block.index, _SWAPPED), high)
+        with w.loop(block.index, end, _AT_ONCE) as c, w.loop(0, v["taps"], w.lanes) as t:
             mask = w.first(w.sub(v["taps"], t.index))
-            for i in range(_SWAPPED):
+            for i in range(_AT_ONCE):
                 column = w.min(w.add(c.index, i), last)
                 x = w.load_masked(w.at(source, w.mul(column, v["taps"]), t.index), mask)
                 place = w.mul(w.add(w.mul(column, v["rows"]), r.index), v["taps"])
@@ -64,7 +120,6 @@ def _copy_row(
     w: Writer, source: Value, from_col: Value, to: Value, to_col: Value, count: Value
 ) -> None:
     whole = w.b.and_(w.eq(from_col, 1), w.eq(to_col, 1))
-    take = w.b.and_(w.eq(from_col, 2), w.eq(to_col, 1))
     put = w.b.and_(w.eq(from_col, 1), w.eq(to_col, 2))
 
     def plain() -> None:
@@ -80,26 +135,8 @@ def _copy_row(
     w.choose(
         whole,
         plain,
-        lambda: w.choose(
-            take,
-            lambda: _take_even(w, source, to, count),
-            lambda: w.choose(put, lambda: _put_even(w, source, to, count), step_by_step),
-        ),
+        lambda: w.choose(put, lambda: _put_even(w, source, to, count), step_by_step),
     )
-
-
-def _take_even(w: Writer, source: Value, to: Value, count: Value) -> None:
-    """Every second element of the source, side by side."""
-    extent = w.sub(w.mul(count, 2), 1)
-    even = ir.Constant(w.integers, list(range(0, 2 * w.lanes, 2)))
-    with w.loop(0, count, w.lanes) as i:
-        at = w.mul(i.index, 2)
-        halves = [
-            w.load_masked(w.at(source, at, h), w.first(w.sub(w.sub(extent, at), h)))
-            for h in (0, w.lanes)
-        ]
-        mask = w.first(w.sub(count, i.index))
-        w.store_masked(w.b.shuffle_vector(*halves, even), w.at(to, i.index), mask)
 
 
 def _put_even(w: Writer, source: Value, to: Value, count: Value) -> None:

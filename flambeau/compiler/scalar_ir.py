@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from . import target
 from .expressions import Expression
 
 FLAGS = "contract nsz"
@@ -35,6 +36,15 @@ class Unsupported(Exception):
 _SUFFIX = {"float": "f32", "double": "f64"}
 _COMPARE = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
 _ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "true_divide": "fdiv"}
+_INTEGER = {
+    "add": "add", "sub": "sub", "mul": "mul", "bitwise_and": "and", "bitwise_or": "or",
+    "bitwise_xor": "xor",
+}  # fmt: skip
+_INTEGER_COMPARE = {"eq": "eq", "ne": "ne", "lt": "slt", "le": "sle", "gt": "sgt", "ge": "sge"}
+_LOGIC = {
+    "logical_and": "and", "logical_or": "or", "logical_xor": "xor", "logical_not": "not",
+}  # fmt: skip
+_BITS = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor", "bitwise_not": "not"}
 _INTRINSICS = {
     "abs": "fabs",
     "sqrt": "sqrt",
@@ -52,23 +62,25 @@ _LN2 = {
 _EXP = {
     "float": (0.00139506003, 0.0083689537, 0.0416662042, 0.166665183, 0.50000001),
     "double": (
-        -3.178525192297875e-11,
-        2.39321175463528e-08,
-        2.7634825155846345e-07,
-        2.756132722578257e-06,
-        2.4801480231758035e-05,
-        0.00019841264816915813,
-        0.0013888888957531828,
-        0.00833333333594198,
-        0.04166666666647257,
-        0.1666666666666202,
-        0.5000000000000016,
+        2.0914686968086876e-09,
+        2.5105217004720745e-08,
+        2.75572736431103e-07,
+        2.7557255400206422e-06,
+        2.4801587325547743e-05,
+        0.00019841269874820627,
+        0.0013888888888883748,
+        0.008333333333326136,
+        0.04166666666666667,
+        0.1666666666666667,
+        0.5,
     ),
 }
 # Where the result is 0 or infinity, and two steps of scaling still reach it.
 _EXP_RANGE = {"float": (-105.0, 90.0), "double": (-750.0, 711.0)}
 _LOG = (-0.0763442991, 0.1276155036, -0.1316019505, 0.1420176247, -0.1662335648, 0.2000122667,
         -0.2500082106, 0.3333333171)  # fmt: skip
+_LOG_ODD = (0.1479695896056556, 0.15313936541474302, 0.181835694518003, 0.22222198457093684,
+            0.285714287437626, 0.39999999999406793, 0.6666666666666736)  # fmt: skip
 _ERF_SMALL = (7.889119538889475e-05, -0.0008020841282027485, 0.005189535339604001,
               -0.02685444459204489, 0.11283600176260423, -0.3761262713596604,
               0.12837916591375131)  # fmt: skip
@@ -130,6 +142,19 @@ class ScalarWriter:
         self.declarations.add(f"declare {t} @{full}({', '.join(a.type for a in args)})")
         return self.emit(f"call {t} @{full}({', '.join(f'{a.type} {a.name}' for a in args)})", t)
 
+    def convert(self, x: Value, type_: str) -> Value:
+        """`x`, a truth value, an integer or a float, as a number of another type."""
+        if x.type == type_:
+            return x
+        if type_ == "i64":
+            op = "zext" if x.type == "i1" else "fptosi"
+            return self.emit(f"{op} {x.type} {x.name} to i64", type_)
+        if x.type in _SUFFIX:
+            op = "fpext" if type_ == "double" else "fptrunc"
+        else:
+            op = "uitofp" if x.type == "i1" else "sitofp"
+        return self.emit(f"{op} {x.type} {x.name} to {type_}", type_)
+
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a * b + c with one rounding."""
         return self.intrinsic("fma", a, b, c)
@@ -164,6 +189,14 @@ class ScalarWriter:
         rest = self.binary("fsub", n, half)
         return self.binary("fmul", self.binary("fmul", y, self._power(half)), self._power(rest))
 
+    def _scale_at_once(self, y: Value, n: Value) -> Value:
+        """y * 2**n for integral n by one instruction; NaN for two NaN."""
+        i = self.emit(f"fptosi {n.type} {n.name} to i32", "i32")
+        i = self.emit(f"freeze i32 {i.name}", "i32")
+        name = f"llvm.ldexp.{_SUFFIX[y.type]}.i32"
+        self.declarations.add(f"declare {y.type} @{name}({y.type}, i32)")
+        return self.emit(f"call {y.type} @{name}({y.type} {y.name}, i32 {i.name})", y.type)
+
     def _power(self, n: Value) -> Value:
         """2**n for integral n in the normal range."""
         integer, shift, bias = ("i32", 23, 127) if n.type == "float" else ("i64", 52, 1023)
@@ -175,6 +208,9 @@ class ScalarWriter:
     def exp(self, x: Value) -> Value:
         """e**x over the whole range, denormals included."""
         safe = self.clamp(x, *_EXP_RANGE[x.type])
+        if target.host().has("avx512f"):  # which scales by powers of two in one instruction
+            n, p = self._reduced(safe)
+            return self._scale_at_once(self.binary("fadd", p, self.const(1.0, x.type)), n)
         # A NaN would make the integer conversion undefined: it goes round the computation.
         nan = self.compare("uno", x, x)
         safe = self.select(nan, self.const(0.0, x.type), safe)
@@ -182,38 +218,98 @@ class ScalarWriter:
         y = self._scale(self.binary("fadd", p, self.const(1.0, x.type)), n)
         return self.select(nan, x, y)
 
+    def decay(self, x: Value) -> Value:
+        """e**x for x up to 80: half the work of `exp`; 0 where the result is below normal range."""
+        t, f = x.type, self.const
+        # Added to a number, `magic` leaves its integral part in the lowest bits.
+        integer, shift, one, magic, least = (
+            ("i32", 23, 127 << 23, 1.5 * 2**23, -87.33)
+            if t == "float"
+            else ("i64", 52, 1023 << 52, 1.5 * 2**52, -708.39)
+        )
+        shifted = self.fma(x, f(_LOG2E, t), f(magic, t))
+        n = self.binary("fsub", shifted, f(magic, t))
+        high, low = _LN2[t]
+        r = self.fma(n, f(-high, t), x)
+        r = self.fma(n, f(-low, t), r)
+        y = self.fma(self.polynomial(r, _EXP[t]), self.binary("fmul", r, r), r)
+        i = self.emit(f"bitcast {t} {shifted.name} to {integer}", integer)
+        i = self.emit(f"shl {integer} {i.name}, {shift}", integer)
+        i = self.emit(f"add {integer} {i.name}, {one}", integer)
+        power = self.emit(f"bitcast {integer} {i.name} to {t}", t)
+        y = self.fma(y, power, power)
+        return self.select(self.compare("olt", x, f(least, t)), f(0.0, t), y)
+
     def expm1_of_positive(self, x: Value) -> Value:
         """e**x - 1 for 0 <= x < 88."""
         n, p = self._reduced(x)
         s = self._power(n)
         return self.fma(p, s, self.binary("fsub", s, self.const(1.0, x.type)))
 
-    def log(self, x: Value) -> Value:
-        """The natural logarithm (float32)."""
-        if x.type != "float":
-            raise Unsupported("log of float64")
+    def expm1(self, x: Value) -> Value:
+        """e**x - 1, exact for small x."""
         t, f = x.type, self.const
-        tiny = self.compare("olt", x, f(1.17549435e-38, t))
-        scaled = self.select(tiny, self.binary("fmul", x, f(8388608.0, t)), x)
-        bits = self.emit(f"bitcast float {scaled.name} to i32", "i32")
-        shifted = self.emit(f"sub i32 {bits.name}, {0x3F3504F3}", "i32")
-        e = self.emit(f"ashr i32 {shifted.name}, 23", "i32")
-        back = self.emit(f"shl i32 {e.name}, 23", "i32")
-        mantissa = self.emit(f"sub i32 {bits.name}, {back.name}", "i32")
-        m = self.emit(f"bitcast i32 {mantissa.name} to float", t)
-        ef = self.emit(f"sitofp i32 {e.name} to float", t)
-        ef = self.binary("fsub", ef, self.select(tiny, f(23.0, t), f(0.0, t)))
+        nan = self.compare("uno", x, x)
+        safe = self.clamp(x, -40.0, 89.0 if t == "float" else 710.0)
+        n, p = self._reduced(self.select(nan, f(0.0, t), safe))
+        # Half of 2**n does not overflow where the result does not.
+        s = self._power(self.binary("fsub", n, f(1.0, t)))
+        y = self.fma(p, s, self.binary("fsub", s, f(0.5, t)))
+        return self.select(nan, x, self.binary("fadd", y, y))
+
+    def log(self, x: Value) -> Value:
+        """The natural logarithm."""
+        t, f = x.type, self.const
+        # `low` is the smallest normal number, `root` the bits of the square root of 1/2.
+        integer, digits, low, root = (
+            ("i32", 23, 2.0**-126, 0x3F3504F3)
+            if t == "float"
+            else ("i64", 52, 2.0**-1022, 0x3FE6A09E667F3BCD)
+        )
+        tiny = self.compare("olt", x, f(low, t))
+        scaled = self.select(tiny, self.binary("fmul", x, f(2.0**digits, t)), x)
+        bits = self.emit(f"bitcast {t} {scaled.name} to {integer}", integer)
+        shifted = self.emit(f"sub {integer} {bits.name}, {root}", integer)
+        e = self.emit(f"ashr {integer} {shifted.name}, {digits}", integer)
+        back = self.emit(f"shl {integer} {e.name}, {digits}", integer)
+        mantissa = self.emit(f"sub {integer} {bits.name}, {back.name}", integer)
+        m = self.emit(f"bitcast {integer} {mantissa.name} to {t}", t)
+        ef = self.emit(f"sitofp {integer} {e.name} to {t}", t)
+        ef = self.binary("fsub", ef, self.select(tiny, f(float(digits), t), f(0.0, t)))
         r = self.binary("fsub", m, f(1.0, t))
-        r2 = self.binary("fmul", r, r)
-        high, low = _LN2[t]
-        y = self.binary("fmul", self.polynomial(r, _LOG), r)
-        y = self.fma(y, r2, self.binary("fmul", ef, f(low, t)))
-        y = self.binary("fadd", self.fma(r2, f(-0.5, t), y), r)
-        y = self.fma(ef, f(high, t), y)
+        y = self._log_near_one(r, ef)
         y = self.select(self.compare("oeq", x, f(0.0, t)), f(-math.inf, t), y)
         y = self.select(self.compare("olt", x, f(0.0, t)), f(math.nan, t), y)
         finite = self.compare("olt", x, f(math.inf, t))
         return self.select(finite, y, self.select(self.compare("uno", x, x), x, f(math.inf, t)))
+
+    def _log_near_one(self, r: Value, e: Value) -> Value:
+        """log(1 + r) + e ln 2 for 1 + r between the roots of 1/2 and 2."""
+        t, f = r.type, self.const
+        high, low = _LN2[t]
+        r2 = self.binary("fmul", r, r)
+        if t == "float":
+            y = self.binary("fmul", self.polynomial(r, _LOG), r)
+            y = self.fma(y, r2, self.binary("fmul", e, f(low, t)))
+            y = self.binary("fadd", self.fma(r2, f(-0.5, t), y), r)
+            return self.fma(e, f(high, t), y)
+        # With s = r / (2 + r) it is the odd series of (1 + s) / (1 - s).
+        s = self.binary("fdiv", r, self.binary("fadd", r, f(2.0, t)))
+        s2 = self.binary("fmul", s, s)
+        half = self.binary("fmul", r2, f(0.5, t))
+        y = self.fma(self.polynomial(s2, _LOG_ODD), s2, half)
+        y = self.fma(s, y, self.binary("fmul", e, f(low, t)))
+        y = self.binary("fsub", half, y)
+        return self.fma(e, f(high, t), self.binary("fsub", r, y))
+
+    def log1p(self, x: Value) -> Value:
+        """log(1 + x); what rounding takes from 1 + x is made good by a factor (Kahan's)."""
+        one = self.const(1.0, x.type)
+        u = self.binary("fadd", x, one)
+        taken = self.binary("fsub", u, one)
+        y = self.binary("fmul", self.log(u), self.binary("fdiv", x, taken))
+        y = self.select(self.compare("oeq", u, one), x, y)
+        return self.select(self.compare("oeq", u, self.const(math.inf, x.type)), u, y)
 
     def tanh(self, x: Value) -> Value:
         """The hyperbolic tangent, from expm1 of 2|x|."""
@@ -242,7 +338,7 @@ class ScalarWriter:
         bound = self.select(self.compare("olt", a, f(4.0, t)), a, f(4.0, t))
         power = self.polynomial(bound, _ERF_LARGE)
         power = self.fma(power, bound, self.negate(bound))
-        large = self.binary("fsub", f(1.0, t), self.exp(power))
+        large = self.binary("fsub", f(1.0, t), self.decay(power))
         large = self.intrinsic("copysign", large, x)
         y = self.select(self.compare("olt", a, f(1.0, t)), small, large)
         return self.select(self.compare("uno", x, x), x, y)
@@ -280,28 +376,72 @@ class ScalarWriter:
         if node.op == "input":
             return inputs[node.args[0]]
         if node.op == "const":
-            if isinstance(node.args[0], complex):
-                raise Unsupported("a complex constant")
-            return self.const(float(node.args[0]), type_)
+            return self._constant(node.args[0], type_)
         args = [visit(a) for a in node.args]
         if node.op == "where":
-            return self.select(self._truth(args[0]), args[1], args[2])
+            chosen = (self._number(a, type_) for a in args[1:])
+            return self.select(self._truth(args[0]), *chosen)
+        if node.op in _BITS and all(a.type == "i1" for a in args):
+            return self._logic(_BITS[node.op], *args)
+        if node.op in _LOGIC:
+            return self._logic(_LOGIC[node.op], *(self._truth(a) for a in args))
+        if type_ == "i64":
+            return self._lower_integer(node.op, args)
         if node.op in _ARITHMETIC:
             a, b = (self._number(x, type_) for x in args)
             return self.binary(_ARITHMETIC[node.op], a, b)
-        if node.op in _COMPARE and all(a.type == type_ for a in args):
-            return self.compare(_COMPARE[node.op], *args)
+        if node.op in _COMPARE:
+            a, b = (self._number(x, type_) for x in args)
+            return self.compare(_COMPARE[node.op], a, b)
         if node.op in _INTRINSICS and args[0].type == type_:
             return self.intrinsic(_INTRINSICS[node.op], args[0])
         if node.op in _FUNCTIONS:
             return _FUNCTIONS[node.op](self, *(self._number(a, type_) for a in args))
         raise Unsupported(node.op)
 
+    def _constant(self, value: Any, type_: str) -> Value:
+        if isinstance(value, complex):
+            raise Unsupported("a complex constant")
+        if type_ == "i64" and isinstance(value, float) and not value.is_integer():
+            raise Unsupported("a fraction among integers")
+        return self.const(float(value) if type_ != "i64" else value, type_)
+
+    def _logic(self, op: str, *args: Value) -> Value:
+        if op == "not":
+            return self.emit(f"xor i1 {args[0].name}, true", "i1")
+        return self.emit(f"{op} i1 {args[0].name}, {args[1].name}", "i1")
+
+    def _lower_integer(self, op: str, args: list[Value]) -> Value:
+        """An operation of 64-bit integers, whose low bits are also right for narrower ones."""
+        values = [self._number(a, "i64") for a in args]
+        if op in _COMPARE:
+            return self.compare(_INTEGER_COMPARE[op], *values)
+        if op in _INTEGER:
+            return self.binary(_INTEGER[op], *values)
+        if op in ("maximum", "minimum"):
+            first = self.compare("sgt" if op == "maximum" else "slt", *values)
+            return self.select(first, *values)
+        if op in ("positive", "conj", "real"):
+            return values[0]
+        zero = self.const(0, "i64")
+        if op in ("neg", "abs"):
+            minus = self.binary("sub", zero, values[0])
+            return (
+                minus
+                if op == "neg"
+                else self.select(self.compare("slt", values[0], zero), minus, values[0])
+            )
+        if op == "square":
+            return self.binary("mul", values[0], values[0])
+        raise Unsupported(op)
+
     def _truth(self, x: Value) -> Value:
-        return x if x.type == "i1" else self.compare("une", x, self.const(0.0, x.type))
+        if x.type == "i1":
+            return x
+        return self.compare("ne" if x.type == "i64" else "une", x, self.const(0.0, x.type))
 
     def _number(self, x: Value, type_: str) -> Value:
-        return x if x.type != "i1" else self.emit(f"uitofp i1 {x.name} to {type_}", type_)
+        return x if x.type != "i1" else self.convert(x, type_)
 
 
 def _one_over(w: ScalarWriter, x: Value) -> Value:
@@ -312,6 +452,36 @@ def _sign(w: ScalarWriter, x: Value) -> Value:
     zero, one = w.const(0.0, x.type), w.const(1.0, x.type)
     # NaN has no sign: PyTorch gives 0.
     return w.select(w.compare("one", x, zero), w.intrinsic("copysign", one, x), zero)
+
+
+def _is_infinite(w: ScalarWriter, x: Value) -> Value:
+    return w.compare("oeq", w.intrinsic("fabs", x), w.const(math.inf, x.type))
+
+
+def _is_finite(w: ScalarWriter, x: Value) -> Value:
+    return w.compare("olt", w.intrinsic("fabs", x), w.const(math.inf, x.type))
+
+
+def _sign_bit(w: ScalarWriter, x: Value) -> Value:
+    integer = "i32" if x.type == "float" else "i64"
+    bits = w.emit(f"bitcast {x.type} {x.name} to {integer}", integer)
+    return w.compare("slt", bits, Value("0", integer))
+
+
+def _known(predicate: str) -> Callable[[ScalarWriter, Value, Value], Value]:
+    """The larger or smaller of two values; where one is NaN, the other."""
+
+    def lower(w: ScalarWriter, x: Value, y: Value) -> Value:
+        best = w.select(w.compare(predicate, x, y), x, y)
+        return w.select(w.compare("uno", y, y), x, best)
+
+    return lower
+
+
+def _x_log_y(w: ScalarWriter, x: Value, y: Value) -> Value:
+    product = w.binary("fmul", x, w.log(y))
+    nothing = w.select(w.compare("uno", y, y), y, w.const(0.0, x.type))
+    return w.select(w.compare("oeq", x, w.const(0.0, x.type)), nothing, product)
 
 
 _FUNCTIONS: dict[str, Callable[..., Value]] = {
@@ -326,12 +496,21 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "sign": _sign,
     "sgn": _sign,
     "exp": lambda w, x: w.exp(x),
+    "expm1": lambda w, x: w.expm1(x),
     "log": lambda w, x: w.log(x),
+    "log1p": lambda w, x: w.log1p(x),
     "tanh": lambda w, x: w.tanh(x),
     "sigmoid": lambda w, x: w.sigmoid(x),
     "erf": lambda w, x: w.erf(x),
     "maximum": lambda w, x, y: w.extremum(x, y, "ogt"),
     "minimum": lambda w, x, y: w.extremum(x, y, "olt"),
     "copysign": lambda w, x, y: w.intrinsic("copysign", x, y),
+    "fmax": _known("ogt"),
+    "fmin": _known("olt"),
+    "frac": lambda w, x: w.binary("fsub", x, w.intrinsic("trunc", x)),
+    "xlogy": _x_log_y,
     "isnan": lambda w, x: w.compare("uno", x, x),
+    "isinf": _is_infinite,
+    "isfinite": _is_finite,
+    "signbit": _sign_bit,
 }

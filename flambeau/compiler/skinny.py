@@ -9,7 +9,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from .gemm import Chunk
-from .microkernel import tile_for
+from .microkernel import lower_bound, tile_for
 from .target import Target
 from .vectors import I64, PTR, SCALARS, Format, Value, Writer
 
@@ -78,7 +78,7 @@ def _store_dots(w: Writer, a: dict[str, Value], sums: list[Value], rows: int, co
                 added = w.b.phi(w.scalar)
                 added.add_incoming(nothing, before)
                 added.add_incoming(d, loaded)
-                value = w.at_least(w.b.fadd(total, added), a["low"])
+                value = w.at_least(w.plus(total, added), a["low"])
                 w.store(value, w.at(a["c"], w.mul(a["c_row"], r), w.mul(a["c_col"], q)))
 
 
@@ -155,7 +155,7 @@ def _build_dots(module: ir.Module, form: Format) -> ir.Function:
     chunk = Chunk(module, form, "gemm_dots")
     w, v = chunk.w, chunk.v
     (m0, m1), (n0, n1) = chunk.bounds()
-    added, low = chunk.is_on("added"), chunk.low(chunk.is_on("relu"))
+    added, low = chunk.is_on("added"), lower_bound(w, chunk.is_on("relu"))
     with (
         chunk.matrices() as (a, b, c, d),
         w.loop(n0, n1, DOT_COLUMNS) as j,
@@ -182,7 +182,7 @@ def _build_rows(module: ir.Module, form: Format) -> ir.Function:
     chunk = Chunk(module, form, "gemm_rows")
     w, v = chunk.w, chunk.v
     (m0, m1), (n0, n1) = chunk.bounds()
-    added, low = chunk.is_on("added"), chunk.low(chunk.is_on("relu"))
+    added, low = chunk.is_on("added"), lower_bound(w, chunk.is_on("relu"))
     with chunk.matrices() as (a, b, c, d), w.loop(m0, m1) as i:
         at_d = w.at(d, w.mul(i.index, v["d_row"]), n0)
         arguments = [

@@ -10,6 +10,8 @@ Python thread, a kernel inside a kernel) runs all chunks alone, as thread 0: scr
 therefore belong to a call, never to a thread number.
 
 Elsewhere an executor of the standard library runs chunks through ctypes.
+
+`split` is the one rule for how many chunks a loop is worth.
 """
 
 from __future__ import annotations
@@ -33,12 +35,19 @@ if TYPE_CHECKING:
 # The pool's state; each word that threads fight over has cache lines of its own.
 _OFFSETS = {
     "ticket": 0, "epoch": 128, "done": 256, "sleepers": 384, "waiting": 448, "function": 512,
-    "words": 520, "busy": 576, "stop": 640, "ready": 704, "members": 708, "spin": 712,
+    "words": 520, "busy": 576, "stop": 640, "ready": 704, "members": 708, "spin": 712, "rest": 716,
 }  # fmt: skip
 _STATE_BYTES = 768
 
-# Looks before a thread sleeps; a look is an x86 pause, 20 to 60 ns.
-_LOOKS = 2000
+# Looks before a thread sleeps; a look is an x86 pause, 20 to 60 ns. A worker stays awake from one
+# kernel of a training step to the next; a caller soon leaves its core to a late worker. Four times
+# as many looks gain nothing, and lose where other programs want the cores.
+_WORKER_LOOKS, _CALLER_LOOKS = 10000, 2000
+
+# Nanoseconds of one thread's work. From `_FORK` on two threads that are awake beat one; from
+# `_WAKE` on they do even if the second has to be woken, a system call of 5 us on a bare machine and
+# of 55 us on a virtual one. A chunk is at least `_GRAIN`.
+_FORK, _WAKE, _GRAIN = 5_000, 120_000, 2_500
 _FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "loongarch64": 98}
 
 _current: _NativePool | _PortablePool | None = None
@@ -71,6 +80,24 @@ def run(function: int, words: int, chunks: int) -> None:
     """
     if chunks > 0:
         _pool().run(function, words, chunks)
+
+
+def split(count: int, cost: float, multiple: int = 1) -> tuple[int, int]:
+    """Return how to share `count` iterations among threads: (chunks, iterations of a chunk).
+
+    `cost` is what one iteration takes one thread, in nanoseconds; a chunk's size is a multiple of
+    `multiple`. The last chunk may be shorter. Work too small to gain from threads is one chunk.
+    The answer may differ from call to call, with the temperature of the pool, so a result must
+    not depend on it.
+    """
+    pool = _current or _pool()
+    work = count * cost
+    if pool.count == 1 or work < _FORK or (work < _WAKE and pool.asleep(work)):
+        return 1, count
+    chunks = min(4 * pool.count, int(work / _GRAIN), count)
+    size = -(-count // chunks)
+    size = -(-size // multiple) * multiple
+    return -(-count // size), size
 
 
 def native_addresses() -> tuple[int, int]:
@@ -113,6 +140,8 @@ class _NativePool:
         self._lock = threading.RLock()
         self._closed = False
         self._state: int = 0
+        self._sleepers = ctypes.c_int32(0)
+        self._missed = 0.0
         self._worker: Callable[[int], None]
         self._run: Callable[[int, int, int], None]
 
@@ -125,6 +154,20 @@ class _NativePool:
         if not self._read("ready"):
             self._start()
         self._run(function, words, chunks)
+
+    def asleep(self, work: float) -> bool:
+        """Tell whether `work` nanoseconds are better done alone than by waking the threads for it.
+
+        What is done alone adds up, and once the sum would have paid for a wake-up the threads are
+        woken: a single small kernel never pays, a stream of them pays once.
+        """
+        if self._threads and not self._sleepers.value:
+            return False
+        self._missed += work
+        if self._missed < _WAKE:
+            return True
+        self._missed = 0.0
+        return False
 
     def stop(self) -> None:
         """Wait for a running job to end, then for the threads."""
@@ -162,14 +205,18 @@ class _NativePool:
                 library.address("pool_run")
             )
             self._stop_workers = ctypes.CFUNCTYPE(None)(library.address("pool_stop"))
-            self._state = ctypes.CFUNCTYPE(ctypes.c_void_p)(library.address("pool_state"))()
+            state = ctypes.CFUNCTYPE(ctypes.c_void_p)(library.address("pool_state"))()
+            self._sleepers = ctypes.c_int32.from_address(state + _OFFSETS["sleepers"])
+            self._state = state
 
     def _start(self) -> None:
         with self._lock:
             if self._read("ready"):
                 return
             # More threads than CPUs only take time from each other by looking.
-            self._write("spin", _LOOKS if self.count <= settings.usable_cpus() else 0)
+            enough = self.count <= settings.usable_cpus()
+            self._write("spin", _WORKER_LOOKS if enough else 0)
+            self._write("rest", _CALLER_LOOKS if enough else 0)
             for number in range(1, 1 if self._closed else self.count):
                 thread = threading.Thread(
                     target=self._worker, args=(number,), name=f"flambeau-{number}", daemon=True
@@ -234,6 +281,10 @@ class _PortablePool:
         work(0)
         for future in futures:
             future.result()
+
+    def asleep(self, work: float) -> bool:
+        """Tell whether `work` nanoseconds are too few for a job of this pool: they always are."""
+        return True
 
     def stop(self) -> None:
         with self._busy:
@@ -433,7 +484,7 @@ rouse:
 work:
   call void @take(i64 0)
   %n32 = trunc i64 %n to i32
-  %limit = load i32, ptr @spin
+  %limit = load i32, ptr @rest
   br label %look
 look:
   %k = phi i32 [0, %work], [%k1, %again]

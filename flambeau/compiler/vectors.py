@@ -18,12 +18,34 @@ I32 = ir.IntType(32)
 I64 = ir.IntType(64)
 PTR = ir.PointerType()
 VOID = ir.VoidType()
-SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
-_SUFFIX = {"float32": "f32", "float64": "f64"}
-_BYTES = {"float32": 4, "float64": 8}
+# A word of two bfloat16 or four 8-bit integers has its bits in a float: it is moved like one, and
+# `fma` adds the products of such words' parts to a float32 or an int32. Of four integers, those of
+# the first factor are unsigned.
+PAIRS, QUADS = "bfloat16x2", "int8x4"
+SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType(),
+           PAIRS: ir.FloatType(), QUADS: ir.FloatType()}  # fmt: skip
+_SUFFIX = {"float32": "f32", "float64": "f64", PAIRS: "f32", QUADS: "f32"}
+_BYTES = {"float32": 4, "float64": 8, PAIRS: 4, QUADS: 4}
+_DOTS = {PAIRS: "llvm.x86.avx512bf16.dpbf16ps", QUADS: "llvm.x86.avx512.vpdpbusd"}
 
 Value: TypeAlias = ir.Value
 Index: TypeAlias = ir.Value | int
+
+
+class _BFloat(ir.Type):
+    """The upper half of a float, which llvmlite does not know."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
+
+
+_PARTS = {PAIRS: (_BFloat(), 2), QUADS: (I8, 4)}
 
 
 class Format(NamedTuple):
@@ -58,6 +80,7 @@ class Writer:
         arguments: Sequence[ir.Type],
         form: Format,
         public: bool = False,
+        returns: ir.Type = VOID,
     ) -> None:
         self.module = module
         self.form = form
@@ -68,7 +91,7 @@ class Writer:
         self.vector = ir.VectorType(self.scalar, lanes)
         self.integers = ir.VectorType(I32, lanes)
         self.mask = ir.VectorType(I1, lanes)
-        self.function = ir.Function(module, ir.FunctionType(VOID, list(arguments)), name)
+        self.function = ir.Function(module, ir.FunctionType(returns, list(arguments)), name)
         if not public:
             self.function.linkage = "internal"
             self.function.attributes.add("noinline")
@@ -198,12 +221,30 @@ class Writer:
         return self.b.shuffle_vector(one, undefined, zeros)
 
     def fma(self, x: Value, y: Value, z: Value) -> Value:
-        """``x * y + z``, rounded once where the machine can."""
+        """``x * y + z``, rounded once where the machine can; of words, their parts' products."""
+        if self.form.dtype in _DOTS:
+            return self._dot(x, y, z)
         if not self.form.fused:
             return self.b.fadd(self.b.fmul(x, y), z)
         v = self.vector
         f = self.intrinsic(f"llvm.fma.{self.suffix}", v, [v, v, v])
         return self.b.call(f, [x, y, z])
+
+    def _dot(self, x: Value, y: Value, z: Value) -> Value:
+        """The products of the parts of `x` and `y`, added to `z`."""
+        kind = self.form.dtype
+        words = self.integers if kind == QUADS else self.vector
+        parts = ir.VectorType(_PARTS[kind][0], self.lanes * _PARTS[kind][1])
+        f = self.intrinsic(f"{_DOTS[kind]}.{self.lanes * 32}", words, [words, parts, parts])
+        factors = [self.b.bitcast(v, parts) for v in (x, y)]
+        return self.b.bitcast(self.b.call(f, [self.b.bitcast(z, words), *factors]), self.vector)
+
+    def plus(self, x: Value, y: Value) -> Value:
+        """The sum of two results of `fma`, or of vectors of them."""
+        if self.form.dtype != QUADS:
+            return self.b.fadd(x, y)
+        kind = ir.VectorType(I32, x.type.count) if isinstance(x.type, ir.VectorType) else I32
+        return self.b.bitcast(self.b.add(*(self.b.bitcast(v, kind) for v in (x, y))), x.type)
 
     def sum(self, x: Value) -> Value:
         """The sum of the lanes, added as a balanced tree."""
@@ -215,11 +256,13 @@ class Writer:
                 self.b.shuffle_vector(x, x, ir.Constant(kind, list(range(s, s + width))))
                 for s in (0, width)
             ]
-            x = self.b.fadd(*halves)
+            x = self.plus(*halves)
         return self.b.extract_element(x, ir.Constant(I32, 0))
 
     def at_least(self, x: Value, low: Value) -> Value:
-        """The larger of `x` and `low`; a NaN in `x` stays."""
+        """The larger of `x` and `low`; a NaN in `x` stays, and so does any integer."""
+        if self.form.dtype == QUADS:
+            return x
         return self.b.select(self.b.fcmp_ordered("<", x, low), low, x)
 
     def lane_numbers(self) -> Value:

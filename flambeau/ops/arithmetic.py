@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..backends.cpu.elementwise import Fused
+from ..compiler.expressions import trace
 from .promotion import is_number
 from .record import TO_FLOAT, Array, composite, pointwise, structured
 
@@ -92,7 +94,7 @@ div_trunc = pointwise(
 )
 
 
-@composite(out=True, inplace=True, aliases=("divide",))
+@composite(out=True, inplace=True, through=True, aliases=("divide",))
 def div(m: Any, input: Array, other: Any, *, rounding_mode: str | None = None) -> Array:
     """input / other; `rounding_mode` "floor" or "trunc" rounds the quotient."""
     if rounding_mode is None:
@@ -346,11 +348,25 @@ clamp_both = pointwise(
 )
 def clamp_float(input: Array, low: float, high: float) -> Array:
     """A float32 or float64 array, but at least `low` and then at most `high` (numbers)."""
+    if input.size < _CLAMP.least:
+        return _clamp(input, low, high)
+    return _CLAMP(input, *(np.asarray(bound, input.dtype) for bound in (low, high)))
+
+
+def _clamp(input: Array, low: Any, high: Any) -> Array:
     out = np.maximum(input, low)
     return np.minimum(out, high, out=out if out.ndim else None)
 
 
-@composite(out=True, inplace=True, aliases=("clip",))
+_CLAMP = Fused(
+    "clamp",
+    trace(lambda m, input, low, high: m.minimum(m.maximum(input, low), high)),
+    ("input", "low", "high"),
+    _clamp,
+)
+
+
+@composite(out=True, inplace=True, through=True, aliases=("clip",))
 def clamp(m: Any, input: Array, min: Any = None, max: Any = None) -> Array:
     """input, but at least `min` and at most `max` (numbers or tensors; None: no bound)."""
     if min is None and max is None:
@@ -359,7 +375,8 @@ def clamp(m: Any, input: Array, min: Any = None, max: Any = None) -> Array:
         return m.clamp_min(input, min)
     if min is None:
         return m.clamp_max(input, max)
-    if type(min) in _NUMBERS and type(max) in _NUMBERS and m.dtype(input).plain_float:
+    numbers = type(min) in _NUMBERS and type(max) in _NUMBERS
+    if numbers and m.dtype(input).plain_float and not getattr(m, "writes", False):
         return m.clamp_float(input, min, max)
     return m.clamp_both(input, min, max)
 

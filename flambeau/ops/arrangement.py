@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu.layout import contiguous
 from .promotion import common_dtype, is_number
 from .record import Array, Arrays, composite, shape_from_values, structured
 from .shapes import wrap_dim, wrap_dims
@@ -18,7 +19,7 @@ from .shapes import wrap_dim, wrap_dims
 def flip(input: Array, dims: Any) -> Array:
     """`input` with the order of its elements reversed along `dims`."""
     axes = wrap_dims(dims, input.ndim) if not isinstance(dims, (tuple, list)) or dims else ()
-    return np.ascontiguousarray(np.flip(input, axes)) if input.ndim else input.copy()
+    return contiguous(np.flip(input, axes)) if axes and input.size else input.copy()
 
 
 @composite()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import reductions as kernels
+from ..backends.cpu import sorting
 from .promotion import title, widened
 from .record import Array, composite, reduction
 from .shapes import check_nonempty, restore_dims, wrap_dim, wrap_dims
@@ -119,6 +120,9 @@ def _along(name: str, input: Array, dim: int, keepdim: bool, pick: Any) -> tuple
     d = check_nonempty(name, input.shape, dim)
     if not input.ndim:
         return input.copy(), np.asarray(0)
+    found = kernels.locate(input, d, pick is np.argmax, keepdim, values=True)
+    if found is not None:
+        return found
     index = np.expand_dims(pick(widened(input), d), d)
     values = np.take_along_axis(input, index, d)
     return (values, index) if keepdim else (values.squeeze(d), index.squeeze(d))
@@ -190,7 +194,11 @@ def _place(name: str, input: Array, dim: int | None, keepdim: bool, pick: Any) -
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
             "reduction dim with the 'dim' argument."
         )
-    return np.asarray(pick(widened(input), axis=dim, keepdims=keepdim), np.int64)
+    found = kernels.locate(input, dim, pick is np.argmax, keepdim, values=False)
+    if found is not None:
+        return found[1]
+    find = getattr(widened(input), name)  # argmax or argmin
+    return np.asarray(find(dim, keepdims=keepdim), np.int64)
 
 
 @reduction(out=True, excuse="an integer")
@@ -206,6 +214,15 @@ def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
 
 
 # ---------------------------------------------------------------- by rank
+def _by_row(find: Any, x: Array, d: int, how: Any) -> Array:
+    """What `find` gives for each row along `d`, with a dimension of size one there."""
+    lead = (*x.shape[:d], 1, *x.shape[d + 1 :])
+    if not x.size:
+        return np.zeros(lead, np.int64)
+    rows = np.ascontiguousarray(np.moveaxis(widened(x), d, -1)).reshape(-1, x.shape[d])
+    return find(rows, how).reshape(lead)
+
+
 def _take(x: Array, index: Array, d: int, keepdim: bool) -> tuple[Array, Array]:
     values = np.take_along_axis(x, index, d)
     return (values, index) if keepdim else (values.squeeze(d), index.squeeze(d))
@@ -229,22 +246,7 @@ def kthvalue(input: Array, k: int, dim: int = -1, keepdim: bool = False) -> tupl
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    order = np.argpartition(widened(input), k - 1, d)
-    return _take(input, np.take(order, [k - 1], d), d, keepdim)
-
-
-def _median_index(x: Array, d: int, ignore_nan: bool) -> Array:
-    x = widened(x)
-    order = np.argsort(x, d, kind="stable")
-    n = x.shape[d]
-    if x.dtype.kind != "f":
-        return np.take(order, [(n - 1) // 2], d)
-    known = np.count_nonzero(~np.isnan(x), axis=d, keepdims=True)
-    if ignore_nan:
-        return np.take_along_axis(order, np.maximum(known - 1, 0) // 2, d)
-    # NaN sorts last, so the first NaN is the element after all known ones.
-    rank = np.where(known < n, known, (n - 1) // 2)
-    return np.take_along_axis(order, rank, d)
+    return _take(input, _by_row(sorting.nth, input, d, k - 1), d, keepdim)
 
 
 def _median_along(input: Array, dim: int, keepdim: bool, ignore_nan: bool) -> tuple[Array, Array]:
@@ -253,7 +255,7 @@ def _median_along(input: Array, dim: int, keepdim: bool, ignore_nan: bool) -> tu
     d = check_nonempty(name, input.shape, dim)
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    return _take(input, _median_index(input, d, ignore_nan), d, keepdim)
+    return _take(input, _by_row(sorting.median, input, d, ignore_nan), d, keepdim)
 
 
 @reduction(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends.cpu.scatter import add_at, add_rows
+from ..backends.cpu import indexing as kernels
+from ..backends.cpu import selection as selection_kernels
+from ..backends.cpu.scatter import add_at, add_rows, combine_along, combine_rows
 from .promotion import is_number, title
 from .record import Array, composite, structured
 from .shapes import at_dim, wrap_dim
@@ -38,13 +41,66 @@ def _raw(key: Any) -> tuple[Any, ...]:
 )
 def advanced_index(input: Array, key: Any) -> Array:
     """``input[key]`` where `key` holds slices and index arrays."""
+    rows = _as_rows(input.shape, key)
+    if rows is not None:
+        found = kernels.take_rows(input.reshape(rows.shape), rows.places, rows.axis, rows.wrap)
+        if found is not None:
+            return found
+    if _is_mask(key, input):
+        return selection_kernels.masked_select(input, key[0])
     return input[key]
+
+
+def _is_mask(key: Any, x: Array) -> bool:
+    """Whether `key` is one mask of the shape of `x`."""
+    if len(key) != 1 or not x.ndim:
+        return False
+    return bool(key[0].dtype == bool and key[0].shape == x.shape)
+
+
+class _Rows(NamedTuple):
+    """An index in the form ``x.reshape(shape).take(places, axis)``."""
+
+    shape: tuple[int, ...]
+    places: Array
+    axis: int
+    wrap: bool
+
+
+def _as_rows(shape: tuple[int, ...], key: Any) -> _Rows | None:
+    """`key` as numbers of rows, if its index arrays are neighbours, and else it is slices of all.
+
+    None where it is not so, or where it selects too little to matter.
+    """
+    where = [i for i, k in enumerate(key) if isinstance(k, np.ndarray)]
+    first, last = where[0], where[-1] + 1
+    arrays = key[first:last]
+    sizes = shape[first:last]
+    if len(where) != last - first or any(a.dtype.kind != "i" for a in arrays):
+        return None
+    if any(not isinstance(k, slice) or k != slice(None) for k in (*key[:first], *key[last:])):
+        return None
+    if len(arrays) == 1:
+        return _Rows(shape, arrays[0], first, True)
+    if any(a.shape != arrays[0].shape for a in arrays):
+        try:
+            arrays = np.broadcast_arrays(*arrays)
+        except ValueError:
+            return None
+    places = kernels.flat_places(arrays, sizes)
+    if places is None:
+        return None
+    return _Rows((*shape[:first], math.prod(sizes), *shape[last:]), places, first, False)
 
 
 @structured(method=False, grad={"input": lambda m, g, key: m.advanced_index(g, key)})
 def advanced_index_back(input: Array, key: Any, shape: Any) -> Array:
     """Zeros of `shape` with `input` added at ``[key]``: the derivative of `advanced_index`."""
     out = np.zeros(shape, input.dtype)
+    if _is_mask(key, out) and input.ndim == 1:
+        put = selection_kernels.masked_put(out, key[0], input)
+        assert put is not None
+        return put
     _add_at_key(out, key, input)
     return out
 
@@ -53,17 +109,16 @@ def _add_at_key(out: Array, key: Any, values: Array) -> None:
     arrays = [k for k in key if isinstance(k, np.ndarray)]
     if all(k.dtype == bool for k in arrays):
         out[key] += values
-    elif len(arrays) == 1 and key[0] is arrays[0] and arrays[0].dtype != bool:
-        rest = out[(0, *key[1:])].shape if len(out) else ()
-        index = arrays[0]
-        whole = all(isinstance(k, slice) and k == slice(None) for k in key[1:])
-        if whole:
-            rows = np.broadcast_to(values, (*index.shape, *rest)).reshape(index.size, *rest)
-            add_rows(out, _wrapped(index.reshape(-1), len(out)), rows)
-            return
+        return
+    rows = _as_rows(out.shape, key) if out.flags.c_contiguous else None
+    if rows is None:
         _add_at_places(out, key, values)
-    else:
-        _add_at_places(out, key, values)
+        return
+    places = _wrapped(rows.places, rows.shape[rows.axis]).reshape(-1)
+    target = out.reshape(rows.shape)
+    shape = (*target.shape[: rows.axis], *rows.places.shape, *target.shape[rows.axis + 1 :])
+    flat = (*target.shape[: rows.axis], places.size, *target.shape[rows.axis + 1 :])
+    add_rows_along(target, rows.axis, places, np.broadcast_to(values, shape).reshape(flat))
 
 
 def _wrapped(index: Array, n: int) -> Array:
@@ -133,7 +188,8 @@ def _aligned(name: str, input: Array, dim: int, index: Array) -> tuple[Array, Ar
                 f"Size does not match at dimension {axis} expected index {list(index.shape)} to be "
                 f"no larger than self {list(input.shape)} apart from dimension {d}"
             )
-    check_index(name, i, x.shape[d], d)
+    if i.dtype.kind not in "iu" or i.dtype.itemsize < 4:
+        check_index(name, i, x.shape[d], d)
     key = tuple(slice(None) if axis == d else slice(k) for axis, k in enumerate(i.shape))
     return x[key], i, d
 
@@ -150,23 +206,11 @@ def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -
     """The elements of `input` at `index` along `dim`; the result has the shape of `index`."""
     if not index.size:
         return np.empty(index.shape, input.dtype)
-    if input.ndim == index.ndim == 2 and index.dtype == np.int64 and -2 <= dim < 2:
-        found = _gather_matrix(input, dim % 2, index)
-        if found is not None:
-            return found
-    part, i, d = _aligned("gather", input, dim, index)
-    return np.take_along_axis(part, i, d).reshape(index.shape)
-
-
-def _gather_matrix(input: Array, d: int, index: Array) -> Array | None:
-    """`gather` of a matrix without much ado; None where something is not in order."""
-    if index.shape[1 - d] != input.shape[1 - d] or np.minimum.reduce(index, None) < 0:
-        return None
-    rows = np.arange(index.shape[1 - d])
-    try:
-        return input[rows[:, None], index] if d else input[index, rows]
-    except IndexError:
-        return None
+    x, i, d = _aligned("gather", input, dim, index)
+    found = kernels.take_along(x, i, d)
+    if found is None:
+        check_index("gather", i, x.shape[d], d)
+    return found.reshape(index.shape)
 
 
 @structured(method=False, grad={"input": lambda m, g, dim, index: m.gather(g, dim, index)})
@@ -177,19 +221,6 @@ def gather_back(input: Array, dim: int, index: Array, shape: Any) -> Array:
     return out
 
 
-def places_along(shape: Any, dim: int, index: Array) -> Array:
-    """The flat places of the elements that `index` along `dim` names in a tensor of `shape`."""
-    places = np.zeros(index.shape, np.int64)
-    step = 1
-    for axis in range(len(shape) - 1, -1, -1):
-        here = index if axis == dim else np.arange(index.shape[axis])
-        if axis != dim:
-            here = here.reshape([-1 if a == axis else 1 for a in range(len(shape))])
-        places += here * step
-        step *= shape[axis]
-    return places
-
-
 def add_along(out: Array, dim: int, index: Array, values: Array) -> None:
     """Add `values` into the contiguous array `out` at `index` along `dim`."""
     if not index.size:
@@ -198,10 +229,10 @@ def add_along(out: Array, dim: int, index: Array, values: Array) -> None:
         flat = values.reshape(-1)
         add_at(out.reshape(1), np.zeros(flat.size, np.int64), flat)
         return
+    i = index if index.ndim else index.reshape(1)
     d = wrap_dim(dim, out.ndim)
-    index = index if index.ndim else index.reshape(1)
-    places = places_along(out.shape, d, index).reshape(-1)
-    add_at(out.reshape(-1), places, np.broadcast_to(values, index.shape).reshape(-1))
+    if not combine_along(out, i, np.broadcast_to(values, i.shape), d, "sum"):
+        check_index("scatter_add", i, out.shape[d], d)
 
 
 @structured(
@@ -211,7 +242,7 @@ def add_along(out: Array, dim: int, index: Array, values: Array) -> None:
 def put_along(input: Array, index: Array, dim: int, shape: Any) -> Array:
     """Zeros of `shape` with `input` at `index` along `dim`; no index may repeat."""
     out = np.zeros(shape, input.dtype)
-    np.put_along_axis(out, index, input, dim)
+    combine_along(out, index, input, wrap_dim(dim, out.ndim))
     return out
 
 
@@ -228,10 +259,13 @@ def index_select(input: Array, dim: int, index: Array) -> Array:
     d = wrap_dim(dim, input.ndim)
     if index.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
-    check_index("index_select", index, input.shape[d] if input.ndim else 1, d)
-    if not input.ndim:
+    if not input.ndim or index.dtype.kind not in "iu" or index.dtype.itemsize < 4:
+        check_index("index_select", index, input.shape[d] if input.ndim else 1, d)
         return input.copy()
-    return np.take(input, index.reshape(-1), d)
+    found = kernels.take_rows(input, index.reshape(-1), d)
+    if found is None:
+        check_index("index_select", index, input.shape[d], d)
+    return found
 
 
 @structured(
@@ -249,8 +283,8 @@ def index_select_back(input: Array, dim: int, index: Array, shape: Any) -> Array
 
 def add_rows_along(out: Array, d: int, index: Array, rows: Array) -> None:
     """Add `rows` into `out` at `index` along dimension `d`, in place."""
-    target = np.moveaxis(out, d, 0)
-    add_rows(target, index, np.moveaxis(rows, d, 0))
+    if out.dtype != rows.dtype or not combine_rows(out, index, rows, d, "sum"):
+        add_rows(np.moveaxis(out, d, 0), index, np.moveaxis(rows, d, 0))
 
 
 @structured(
@@ -263,7 +297,8 @@ def take(input: Array, index: Array) -> Array:
         raise RuntimeError(f"take(): Expected a long tensor for index, but got {title(index)}")
     if index.size and not input.size:
         raise IndexError("take(): tried to take from an empty tensor")
-    return np.asarray(input.reshape(-1)[index])
+    found = kernels.take_rows(input.reshape(-1), index, 0, True)
+    return np.asarray(input.reshape(-1)[index]) if found is None else found
 
 
 @structured(method=False, grad={"input": lambda m, g, index: m.take(g, index)})
@@ -360,10 +395,11 @@ def index_copy(input: Array, dim: int, index: Array, source: Array) -> Array:
     """`input` with the rows along `dim` that `index` names replaced by those of `source`."""
     d = _check_rows("index_copy", input, dim, index)
     _check_source("index_copy", input, d, index, source)
-    out = input.copy()
-    if not out.ndim:
+    if not input.ndim:
         return source.reshape(()).copy()
-    out[at_dim(d, index.reshape(-1))] = source
+    out = input.copy(order="C")
+    if not combine_rows(out, index.reshape(-1), source, d):
+        out[at_dim(d, index.reshape(-1))] = source
     return out
 
 
@@ -439,9 +475,8 @@ def put(input: Array, index: Array, source: Array, accumulate: bool = False) -> 
     flat = out.reshape(-1)
     if index.size and not out.size:
         raise IndexError("put_(): Expected a non-empty self tensor")
-    if accumulate:
-        check = flat[index.reshape(-1)]  # NumPy's bounds check
-        add_at(flat, _wrapped(index.reshape(-1), flat.size), source.reshape(-1)[: check.size])
+    if accumulate and kernels.is_inside(index, flat.size, True):
+        add_at(flat, _wrapped(index.reshape(-1), flat.size), source.reshape(-1))
     else:
         flat[index.reshape(-1)] = source.reshape(-1)
     return out

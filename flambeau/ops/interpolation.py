@@ -38,6 +38,51 @@ def resample_back(input: Array, maps: Any) -> Array:
     return kernels.resample_back(widened(input), maps).astype(input.dtype, copy=False)
 
 
+# ---------------------------------------------------------------- at given points
+@structured(
+    method=False,
+    grad={
+        "input": lambda m, g, places, weights, input_shape: m.blend_points_back(
+            g, places, weights, input_shape[2]
+        ),
+        "weights": lambda m, g, input, places: m.blend_points_shares(g, input, places),
+    },
+)
+def blend_points(input: Array, places: Array, weights: Array) -> Array:
+    """Sums over t of ``input[n, c, places[n, t, p]] * weights[n, t, p]``: (N, C, P).
+
+    ``input`` is (N, C, S), the others (N, T, P); a place outside [0, S) is of no element.
+    """
+    return kernels.blend_points(input, places, weights)
+
+
+@structured(
+    method=False,
+    grad={
+        "grad": lambda m, g, places, weights: m.blend_points(g, places, weights),
+        "weights": lambda m, g, grad, places: m.blend_points_shares(grad, g, places),
+    },
+)
+def blend_points_back(grad: Array, places: Array, weights: Array, size: int) -> Array:
+    """The adjoint of `blend_points` for its input of `size` elements: (N, C, size)."""
+    return kernels.blend_points_back(grad, places, weights, size)
+
+
+@structured(
+    method=False,
+    grad={
+        "grad": lambda m, g, input, places: m.blend_points(input, places, g),
+        "input": lambda m, g, grad, places, input_shape: m.blend_points_back(
+            grad, places, g, input_shape[2]
+        ),
+    },
+)
+def blend_points_shares(grad: Array, input: Array, places: Array) -> Array:
+    """The adjoint of `blend_points` for its weights: (N, T, P)."""
+    return kernels.blend_points_shares(grad, input, places)
+
+
+# ---------------------------------------------------------------- along axes
 def _sizes(
     input: Any, size: Any, scale_factor: Any, recompute: bool | None
 ) -> tuple[list[int], list[float | None]]:

@@ -82,16 +82,21 @@ def stack(tensors: Arrays, dim: int = 0) -> Array:
     """The tensors along a new dimension `dim`; all must have the same shape."""
     if not len(tensors):
         raise RuntimeError("stack expects a non-empty TensorList")
-    first = tensors[0].shape
+    first, kind, alike = tensors[0].shape, tensors[0].dtype, True
     for i, t in enumerate(tensors):
+        if t.dtype is not kind:
+            alike = False
         if t.shape != first:
             raise RuntimeError(
                 f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and "
                 f"{list(t.shape)} at entry {i}"
             )
-    if any(t.dtype != tensors[0].dtype for t in tensors):
+    if not alike:
         tensors = promoted(tensors)
-    return np.stack(tensors, wrap_dim(dim, len(first) + 1))
+    d = wrap_dim(dim, len(first) + 1)
+    if d == 0 and first:
+        return np.concatenate(tensors).reshape(len(tensors), *first)
+    return np.concatenate([t[at_dim(d, None)] for t in tensors], d)
 
 
 def _listed(tensors: Any) -> list[Any]:
@@ -192,9 +197,9 @@ def column_stack(m: Any, tensors: Arrays) -> Array:
 )
 def split_at(input: Array, sizes: Any, dim: int) -> tuple[Array, ...]:
     """Consecutive parts of `input` along `dim` with the given sizes, as views."""
-    start, parts = 0, []
+    start, parts, before = 0, [], at_dim(dim, slice(None))[:-1]
     for n in sizes:
-        parts.append(input[at_dim(dim, slice(start, start + n))])
+        parts.append(input[(*before, slice(start, start + n))])
         start += n
     return tuple(parts)
 
@@ -254,7 +259,8 @@ def chunk(m: Any, input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     if not n:
         return m.split_at(input, [0] * chunks, d)
-    return m.split(input, -(-n // chunks), d)
+    size = -(-n // chunks)
+    return m.split_at(input, [size] * (n // size) + ([n % size] if n % size else []), d)
 
 
 @composite()
@@ -317,5 +323,7 @@ def unbind(input: Array, dim: int = 0) -> tuple[Array, ...]:
     """The parts of `input` along `dim`, without that dimension, as views."""
     if not input.ndim:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    turned = np.moveaxis(input, wrap_dim(dim, input.ndim), 0)
-    return tuple(turned[i, ...] for i in range(turned.shape[0]))
+    d = wrap_dim(dim, input.ndim)
+    if input.ndim == 1:
+        return tuple([input[i, ...] for i in range(len(input))])
+    return tuple(np.moveaxis(input, d, 0) if d else input)

@@ -1,4 +1,4 @@
-"""Losses, the primitives: squared error, likelihood of classes, cross-entropy."""
+"""Losses over classes: likelihood and cross-entropy."""
 
 from __future__ import annotations
 
@@ -7,136 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu import cross_entropy as entropies
 from ..backends.cpu import loss as kernels
 from .promotion import title, unsupported, widened
-from .record import Array, composite, pointwise, structured
-
-_REDUCTIONS = ("none", "mean", "sum")
-
-
-def reduction_word(reduction: Any) -> str:
-    """The word for a reduction given by a word or by PyTorch's number; ValueError for others."""
-    if isinstance(reduction, int) and 0 <= reduction < 3:
-        return _REDUCTIONS[reduction]
-    if reduction not in _REDUCTIONS:
-        raise ValueError(f"{reduction} is not a valid value for reduction")
-    return reduction
-
-
-# ---------------------------------------------------------------- element-wise losses
-def _mse_scale(input: Any, target: Any, reduction: Any) -> float:
-    if reduction_word(reduction) != "mean":
-        return 2.0
-    shape = np.broadcast_shapes(tuple(input.shape), tuple(target.shape))
-    return 2.0 / max(math.prod(shape), 1)
-
-
-@structured(
-    method=False,
-    grad={
-        "input": lambda m, g, input, target, reduction: (
-            (input - target) * (g * _mse_scale(input, target, reduction))
-        ),
-        "target": lambda m, g, input, target, reduction: (
-            (target - input) * (g * _mse_scale(input, target, reduction))
-        ),
-    },
-)
-def mse_loss(input: Array, target: Array, reduction: Any = "mean") -> Array:
-    """The squared error ``(input - target) ** 2``, its mean or its sum; the two broadcast.
-
-    >>> fl.mse_loss(fl.tensor([1.0, 2.0]), fl.tensor([1.0, 4.0])).item()
-    2.0
-    """
-    word = reduction_word(reduction)
-    if input.dtype.kind not in "fVc":
-        raise unsupported("mse_cpu", input)
-    difference = np.subtract(widened(input), widened(target))
-    kind = np.result_type(input, target)
-    if word == "none":
-        return np.asarray(difference * difference).astype(kind, copy=False)
-    flat = np.asarray(difference).reshape(-1)
-    total = np.asarray(np.square(flat).sum())
-    if word == "mean":
-        total = np.asarray(total / total.dtype.type(flat.size))
-    return total.astype(kind, copy=False)
-
-
-binary_cross_entropy_terms = pointwise(
-    "binary_cross_entropy_terms(input, target)",
-    lambda m, x, y: (y - 1) * m.maximum(m.log1p(-x), -100) - y * m.maximum(m.log(x), -100),
-    grad={
-        "input": lambda m, g, input, target: (
-            g * (input - target) / m.maximum((1 - input) * input, 1e-12)
-        ),
-        "target": lambda m, g, input: g * (m.log1p(-input) - m.log(input)),
-    },
-    inplace=False,
-    out=False,
-    method=False,
-    doc="-(y log x + (1 - y) log(1 - x)) with logarithms kept above -100.",
-)
-logistic_loss_terms = pointwise(
-    "logistic_loss_terms(input, target)",
-    lambda m, x, y: m.maximum(x, 0) - x * y + m.log1p(m.exp(-m.abs(x))),
-    partials=(lambda m, input, target: m.sigmoid(input) - target, lambda m, input: -input),
-    inplace=False,
-    out=False,
-    method=False,
-    doc="The cross-entropy of y with sigmoid(x), without overflow.",
-)
-
-
-def _reduced(m: Any, loss: Any, reduction: Any) -> Any:
-    word = reduction_word(reduction)
-    if word == "none":
-        return loss
-    return m.mean(loss) if word == "mean" else m.sum(loss)
-
-
-@composite(method=False)
-def binary_cross_entropy(
-    m: Any, input: Array, target: Array, weight: Array | None = None, reduction: Any = "mean"
-) -> Array:
-    """``-(y log x + (1 - y) log(1 - x))`` of probabilities x in [0, 1], logs kept above -100.
-
-    RuntimeError for an input outside [0, 1] or other dtypes than floating point.
-    """
-    if not m.dtype(input).is_floating_point:
-        raise NotImplementedError(
-            f"\"binary_cross_entropy\" not implemented for '{m.dtype(input).title}'"
-        )
-    if m.dtype(target) is not m.dtype(input):
-        raise RuntimeError(
-            f"Found dtype {m.dtype(target).title} but expected {m.dtype(input).title} "
-            "(binary_cross_entropy)"
-        )
-    plain = m.constant(input)
-    if math.prod(input.shape) and not bool(m.all((plain >= 0) & (plain <= 1))):
-        raise RuntimeError("all elements of input should be between 0 and 1")
-    loss = m.binary_cross_entropy_terms(input, target)
-    return _reduced(m, loss if weight is None else loss * weight, reduction)
-
-
-@composite(method=False)
-def binary_cross_entropy_with_logits(
-    m: Any,
-    input: Array,
-    target: Array,
-    weight: Array | None = None,
-    pos_weight: Array | None = None,
-    reduction: Any = "mean",
-) -> Array:
-    """`binary_cross_entropy` of ``sigmoid(input)``, computed without overflow.
-
-    ``pos_weight`` multiplies the part of the positive targets; it broadcasts against the input.
-    """
-    if pos_weight is None:
-        loss = m.logistic_loss_terms(input, target)
-    else:
-        factor = (pos_weight - 1) * target + 1
-        loss = (1 - target) * input - m.logsigmoid(input) * factor
-    return _reduced(m, loss if weight is None else loss * weight, reduction)
+from .record import Array, composite, structured
+from .value_losses import reduction_word
 
 
 # ---------------------------------------------------------------- likelihood of classes
@@ -164,18 +39,21 @@ def _as_samples(name: str, input: Any, target: Any, weight: Any) -> tuple[int, i
     return shape[0], classes, math.prod(shape[2:])
 
 
+def _flattened(name: str, input: Any, target: Any, weight: Any) -> tuple[Any, Any]:
+    """Scores (N, C, B) and int64 targets (N, B), without B where it is 1."""
+    n, classes, rest = _as_samples(name, input, target, weight)
+    shape = (n,) if rest == 1 else (n, rest)
+    chosen = target.reshape(shape).astype(np.int64, copy=False)
+    return input.reshape(n, classes, *shape[1:]), chosen
+
+
 def _prepared(
     name: str, input: Any, target: Any, weight: Any, ignore_index: int
 ) -> tuple[Any, ...]:
-    """Scores (N, C, B), targets (N, B), weight; without B where it is 1."""
-    n, classes, rest = _as_samples(name, input, target, weight)
-    scores, wide = widened(input), None if weight is None else widened(weight)
-    if rest == 1:
-        scores, chosen = scores.reshape(n, classes), target.reshape(n)
-    else:
-        scores, chosen = scores.reshape(n, classes, rest), target.reshape(n, rest)
-    chosen = chosen.astype(np.int64, copy=False)
-    return scores, kernels.prepare(chosen, wide, ignore_index, classes, scores.dtype), wide
+    """Scores and targets as `_flattened` gives them, and the targets' weights."""
+    scores, chosen = _flattened(name, input, target, weight)
+    scores, wide = widened(scores), None if weight is None else widened(weight)
+    return scores, kernels.prepare(chosen, wide, ignore_index, scores.shape[1], scores.dtype)
 
 
 def _reduce(loss: Any, factors: Any, word: str, shape: Any, kind: Any) -> tuple[Any, Any]:
@@ -221,7 +99,7 @@ def nll_loss_of_classes(
     word = reduction_word(reduction)
     if input.dtype.kind not in "fV":
         raise unsupported("nll_loss_out_frame", input)
-    scores, targets, _ = _prepared("nll_loss", input, target, weight, ignore_index)
+    scores, targets = _prepared("nll_loss", input, target, weight, ignore_index)
     loss = targets.weighted(-kernels.picked(scores, targets.classes))
     return _reduce(loss, targets.factors, word, target.shape, input.dtype)
 
@@ -331,7 +209,7 @@ def _cross_entropy_pieces(
 @structured(method=False, excuse="a count of targets")
 def targets_weight(input: Array, target: Array, weight: Array | None, ignore_index: int) -> Array:
     """The sum of the weights of the targets that are not ignored, 0-d."""
-    _, targets, _ = _prepared("cross_entropy", input, target, weight, ignore_index)
+    _, targets = _prepared("cross_entropy", input, target, weight, ignore_index)
     total = targets.classes.size if targets.factors is None else targets.factors.sum()
     return np.asarray(total).astype(input.dtype)
 
@@ -357,11 +235,16 @@ def cross_entropy_of_classes(
     word = reduction_word(reduction)
     if input.dtype.kind not in "fV":
         raise unsupported("log_softmax_lastdim_kernel_impl", input)
-    name = "cross_entropy"
-    scores, targets, wide = _prepared(name, input, target, weight, ignore_index)
-    loss, lse = kernels.cross_entropy(scores, targets, wide, label_smoothing)
-    total, divisor = _reduce(loss, targets.factors, word, target.shape, input.dtype)
-    return total, lse, divisor
+    scores, chosen = _flattened("cross_entropy", input, target, weight)
+    kind, each = input.dtype, word == "none"
+    found = entropies.cross_entropy(scores, chosen, weight, ignore_index, label_smoothing, each)
+    if each:
+        losses = found.losses.reshape(target.shape).astype(kind, copy=False)
+        return losses, found.lse, None
+    if word == "sum":
+        return np.array(found.total, kind), found.lse, None
+    mean = found.total / found.mass if found.mass else math.nan
+    return np.array(mean, kind), found.lse, np.array(found.mass)
 
 
 @structured(method=False, excuse="a recorded backward differentiates the loss's pieces instead")
@@ -376,11 +259,18 @@ def cross_entropy_back(
     label_smoothing: float,
 ) -> Array:
     """The gradient of `cross_entropy_of_classes` for the logits."""
-    name = "cross_entropy"
-    scores, targets, wide = _prepared(name, input, target, weight, ignore_index)
-    g = _shares(grad, divisor, targets.classes.shape)
-    r = kernels.cross_entropy_back(g, scores, lse, targets, wide, label_smoothing)
-    return r.reshape(input.shape).astype(input.dtype, copy=False)
+    scores, chosen = _flattened("cross_entropy", input, target, weight)
+    if lse.shape != chosen.shape or grad.shape not in ((), target.shape):
+        raise RuntimeError(
+            f"cross_entropy_back: Expected lse of shape {list(chosen.shape)} and a gradient of "
+            f"shape {list(target.shape)}, got {list(lse.shape)} and {list(grad.shape)}"
+        )
+    g = grad.reshape(chosen.shape) if grad.ndim else grad
+    count = 1.0 if divisor is None else float(divisor)
+    out = entropies.cross_entropy_back(
+        g, scores, lse, chosen, weight, ignore_index, label_smoothing, count
+    )
+    return out.reshape(input.shape)
 
 
 @composite(method=False)

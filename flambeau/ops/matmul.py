@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import matmul as kernels
+from ..backends.cpu.narrow_matmul import int_matmul
 from .promotion import lifted, title, unsupported
+from .readers import RAW
 from .record import Array, composite, structured
 from .shapes import wrap_dim
 
@@ -84,29 +86,63 @@ def _check_inner(name: str, a: Any, b: Any, axis: int) -> None:
         )
 
 
+def _check_mm(name: str, a: Any, b: Any) -> None:
+    _check_ranks(name, a, (2, 2), b)
+    _check_inner(name, a, b, 0)
+    _check_dtypes(name, a, b)
+
+
+def _check_bmm(name: str, a: Any, b: Any) -> None:
+    for number, x in ((1, a), (2, b)):
+        if x.ndim != 3:
+            raise RuntimeError(f"batch{number} must be a 3D tensor ({name}: got {list(x.shape)})")
+    if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
+        raise RuntimeError(
+            "Expected size for first two dimensions of batch2 tensor to be: "
+            f"[{a.shape[0]}, {a.shape[2]}] but got: [{b.shape[0]}, {b.shape[1]}]."
+        )
+    _check_dtypes(name, a, b)
+
+
 # ---------------------------------------------------------------- products
 @structured(out=True, grad=_MM_RULES)
 def mm(input: Array, mat2: Array) -> Array:
     """The matrix product (N, K), (K, M) -> (N, M); RuntimeError for other shapes."""
-    _check_ranks("mm", input, (2, 2), mat2)
-    _check_inner("mm", input, mat2, 0)
-    _check_dtypes("mm", input, mat2)
+    if input.ndim == mat2.ndim == 2:
+        out = kernels.known_matmul(input, mat2)
+        if out is not None:
+            return out
+    _check_mm("mm", input, mat2)
     return kernels.matmul(input, mat2)
 
 
 @structured(out=True, grad=_MM_RULES)
 def bmm(input: Array, mat2: Array) -> Array:
     """The products of two batches of matrices, (B, N, K), (B, K, M) -> (B, N, M)."""
-    for number, x in ((1, input), (2, mat2)):
-        if x.ndim != 3:
-            raise RuntimeError(f"batch{number} must be a 3D tensor (bmm: got {list(x.shape)})")
-    if input.shape[0] != mat2.shape[0] or input.shape[2] != mat2.shape[1]:
-        raise RuntimeError(
-            "Expected size for first two dimensions of batch2 tensor to be: "
-            f"[{input.shape[0]}, {input.shape[2]}] but got: [{mat2.shape[0]}, {mat2.shape[1]}]."
-        )
-    _check_dtypes("bmm", input, mat2)
+    if input.ndim == mat2.ndim == 3 and input.shape[0] == mat2.shape[0]:
+        out = kernels.known_matmul(input, mat2)
+        if out is not None:
+            return out
+    _check_bmm("bmm", input, mat2)
     return kernels.matmul(input, mat2)
+
+
+@structured(out=True, method=False)
+def _int_mm(input: Array, mat2: Array) -> Array:
+    """The int32 product of an int8 or uint8 and an int8 matrix, (N, K), (K, M) -> (N, M)."""
+    for label, x, kinds in (("self", input, ("int8", "uint8")), ("mat2", mat2, ("int8",))):
+        if x.ndim != 2:
+            raise RuntimeError(f"_int_mm: Expected {label} to be of dimension 2 but got {x.ndim}")
+        if x.dtype.name not in kinds:
+            raise RuntimeError(
+                f"_int_mm: Expected {label} dtype to be {' or '.join(kinds)} but got {title(x)}"
+            )
+    if input.shape[1] != mat2.shape[0]:
+        raise RuntimeError(
+            f"_int_mm: self.size(1) needs to match mat2.size(0) but got {input.shape[1]} and "
+            f"{mat2.shape[0]}"
+        )
+    return int_matmul(input, mat2)
 
 
 @structured(
@@ -176,6 +212,9 @@ def matmul(input: Array, other: Array) -> Array:
     >>> fl.matmul(fl.ones(2, 3), fl.ones(3)).tolist()
     [3.0, 3.0]
     """
+    out = kernels.known_matmul(input, other)
+    if out is not None:
+        return out
     if not input.ndim or not other.ndim:
         raise RuntimeError(
             "both arguments to matmul need to be at least 1D, but they are "
@@ -213,9 +252,9 @@ def _linear_back(m: Any, g: Any, weight: Any) -> Any:
 )
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """``input @ weight.T + bias``: (*, K), (N, K), (N,) -> (*, N)."""
-    planned = kernels.planned_linear(input, weight, bias)
-    if planned is not None:  # arrays like these were checked before
-        return planned(input, weight, bias)
+    out = kernels.known_linear(input, weight, bias)
+    if out is not None:
+        return out
     if not input.ndim or input.shape[-1] != weight.shape[-1]:
         raise RuntimeError(
             "linear(): mat1 and mat2 shapes cannot be multiplied (input "
@@ -247,7 +286,12 @@ def _blend(m: Any, input: Any, product: Any, beta: Any, alpha: Any) -> Any:
 
 
 def _check_fits(name: str, m: Any, input: Any, product: Any) -> None:
-    shape, target = tuple(input.shape), tuple(product.shape)
+    _check_sum(name, input, tuple(product.shape), m.dtype(input), m.dtype(product))
+
+
+def _check_sum(name: str, input: Any, target: tuple[int, ...], kind: Any, wanted: Any) -> None:
+    """Whether `input`, of dtype `kind`, may be added to products of shape `target`."""
+    shape = tuple(input.shape)
     fits = len(shape) <= len(target) and all(
         a in (1, b) for a, b in zip(shape[::-1], target[::-1], strict=False)
     )
@@ -256,21 +300,40 @@ def _check_fits(name: str, m: Any, input: Any, product: Any) -> None:
             f"{name}(): input of shape {list(shape)} cannot be broadcast to the result's shape "
             f"{list(target)}"
         )
-    if m.dtype(input) is not m.dtype(product):
+    if kind is not wanted:
         raise RuntimeError(
             f"{name}(): self and the matrices must have the same dtype, but got "
-            f"{m.dtype(input).title} and {m.dtype(product).title}"
+            f"{kind.title} and {wanted.title}"
         )
 
 
-@composite(inplace=True, out=True)
-def addmm(
-    m: Any, input: Array, mat1: Array, mat2: Array, *, beta: Any = 1, alpha: Any = 1
-) -> Array:
+def _scaled_sum(name: str, input: Array, a: Array, b: Array, beta: Any, alpha: Any) -> Array:
+    """``beta * input + alpha * (a @ b)``; with beta zero, NaN in `input` does not count."""
+    shape = (*a.shape[:-1], b.shape[-1])
+    _check_sum(name, input, shape, RAW.dtype(input), RAW.dtype(a))
+    if a.dtype.kind in "iub":
+        return np.asarray(_blend(RAW, input, kernels.matmul(a, b), beta, alpha))
+    return kernels.add_matmul(input, a, b, beta, alpha)
+
+
+def _times(g: Any, scale: Any) -> Any:
+    """`g` times the conjugate of a number."""
+    return g if scale == 1 else g * (scale.conjugate() if isinstance(scale, complex) else scale)
+
+
+@structured(inplace=True, out=True, grad={
+    "input": lambda m, g, beta: _times(g, beta),
+    "mat1": lambda m, g, mat2, alpha: _times(m.matmul(g, adjoint(m, mat2)), alpha),
+    "mat2": lambda m, g, mat1, alpha: _times(m.matmul(adjoint(m, mat1), g), alpha),
+})  # fmt: skip
+def addmm(input: Array, mat1: Array, mat2: Array, *, beta: Any = 1, alpha: Any = 1) -> Array:
     """``beta * input + alpha * (mat1 @ mat2)``; `input` broadcasts to (N, M)."""
-    product = m.mm(mat1, mat2)
-    _check_fits("addmm", m, input, product)
-    return _blend(m, input, product, beta, alpha)
+    if mat1.ndim == mat2.ndim == 2:
+        out = kernels.known_sum(input, mat1, mat2, beta, alpha)
+        if out is not None:
+            return out
+    _check_mm("addmm", mat1, mat2)
+    return _scaled_sum("addmm", input, mat1, mat2, beta, alpha)
 
 
 @composite(inplace=True, out=True)
@@ -281,14 +344,19 @@ def addmv(m: Any, input: Array, mat: Array, vec: Array, *, beta: Any = 1, alpha:
     return _blend(m, input, product, beta, alpha)
 
 
-@composite(inplace=True, out=True)
-def baddbmm(
-    m: Any, input: Array, batch1: Array, batch2: Array, *, beta: Any = 1, alpha: Any = 1
-) -> Array:
+@structured(inplace=True, out=True, grad={
+    "input": lambda m, g, beta: _times(g, beta),
+    "batch1": lambda m, g, batch2, alpha: _times(m.matmul(g, adjoint(m, batch2)), alpha),
+    "batch2": lambda m, g, batch1, alpha: _times(m.matmul(adjoint(m, batch1), g), alpha),
+})  # fmt: skip
+def baddbmm(input: Array, batch1: Array, batch2: Array, *, beta: Any = 1, alpha: Any = 1) -> Array:
     """``beta * input + alpha * (batch1 @ batch2)`` for batches (B, N, K), (B, K, M)."""
-    product = m.bmm(batch1, batch2)
-    _check_fits("baddbmm", m, input, product)
-    return _blend(m, input, product, beta, alpha)
+    if batch1.ndim == batch2.ndim == 3:
+        out = kernels.known_sum(input, batch1, batch2, beta, alpha)
+        if out is not None:
+            return out
+    _check_bmm("baddbmm", batch1, batch2)
+    return _scaled_sum("baddbmm", input, batch1, batch2, beta, alpha)
 
 
 @composite(inplace=True, out=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backends.cpu.layout import with_format
+from ..backends.cpu.layout import cast, contiguous, with_format
 from .promotion import is_number
 from .record import Array, composite, structured
 
@@ -18,7 +18,7 @@ def clone(input: Array, *, memory_format: Any = None) -> Array:
     if memory_format is not None:
         made = with_format(input, memory_format)
         return made.copy(order="K") if made is input else made
-    return input.copy(order="K" if _is_dense(input) else "C")
+    return input.copy(order="K") if _is_dense(input) else contiguous(input)
 
 
 def _is_dense(d: Array) -> bool:
@@ -44,18 +44,7 @@ def to_dtype(input: Array, dtype: Any) -> Array:
     kind = dtype.numpy_dtype
     if input.dtype.kind == "c" and kind.kind != "c":
         input = input.real
-    if input.dtype.kind == "f" and kind.kind in "iu":
-        return _truncate(input, kind)
-    return input.astype(kind)
-
-
-def _truncate(x: Array, kind: Any) -> Array:
-    # Values outside the target's range wrap in PyTorch through int64; NumPy leaves them undefined.
-    if kind.itemsize < 8:
-        with np.errstate(invalid="ignore"):
-            return x.astype(np.int64).astype(kind)
-    with np.errstate(invalid="ignore"):
-        return x.astype(kind)
+    return cast(input, kind)
 
 
 @structured(grad={"input": lambda m, g: m.zero(g), "src": lambda m, g: g}, inplace=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
+from ..backends.cpu import batch_norm as batches
 from ..backends.cpu import normalization as kernels
-from .promotion import unsupported, widened
+from ..backends.cpu.precision import wide_dtype
+from .promotion import unsupported
 from .record import Array, composite, structured
 
 _BY_PIECES = "a recorded backward differentiates the norm's pieces instead"
@@ -28,8 +31,11 @@ def _check_channels(name: str, count: int, **given: Any) -> None:
             )
 
 
-def _wide(x: Any) -> Any:
-    return None if x is None else widened(x)
+def _check_alike(name: str, grad: Any, input: Any) -> None:
+    if grad.shape != input.shape:
+        raise RuntimeError(
+            f"{name}: Expected a gradient of shape {list(input.shape)}, got {list(grad.shape)}"
+        )
 
 
 # ---------------------------------------------------------------- batch norm
@@ -101,23 +107,9 @@ def batch_norm(
         raise RuntimeError(
             "batch_norm: Expected running_mean and running_var to be given when training is False"
         )
-    x = widened(input).reshape(*input.shape[:2], math.prod(input.shape[2:]))
-    if training:
-        mean, var, centred = kernels.centre(x)
-        _move(running_mean, mean, momentum)
-        count = x.shape[0] * x.shape[2]
-        _move(running_var, var * (count / (count - 1)) if count > 1 else var, momentum)
-    else:
-        mean, var = (v.astype(x.dtype) for v in (running_mean, running_var))
-        centred = x - mean[:, None]
-    rstd = kernels.reciprocal_deviation(var, eps)
-    out = kernels.scale_and_shift_(centred, rstd, _wide(weight), _wide(bias))
-    return out.reshape(input.shape).astype(input.dtype, copy=False), mean, rstd
-
-
-def _move(running: Any, value: Any, momentum: float) -> None:
-    if running is not None:
-        running += ((value - running) * momentum).astype(running.dtype, copy=False)
+    return batches.batch_norm(
+        input, weight, bias, running_mean, running_var, training, momentum, eps
+    )
 
 
 @structured(method=False, outputs=3, excuse=_BY_PIECES)
@@ -132,33 +124,38 @@ def batch_norm_back(
     """The gradients of `batch_norm` for input, weight and bias; `fixed`: not in training."""
     if input.shape == (0,):
         return grad, *np.zeros((2, 0), grad.dtype)
-    shape = (*input.shape[:2], math.prod(input.shape[2:]))
-    x, g = widened(input).reshape(shape), widened(grad).reshape(shape)
-    for_input, for_weight, for_bias = kernels.normalize_back(g, x, mean, rstd, _wide(weight), fixed)
-    return for_input.reshape(input.shape), for_weight, for_bias
+    _check_alike("batch_norm_back", grad, input)
+    _check_channels("batch_norm_back", input.shape[1], weight=weight, mean=mean, rstd=rstd)
+    return batches.batch_norm_back(grad, input, weight, mean, rstd, fixed)
 
 
 # ---------------------------------------------------------------- norms of rows
 def _split(name: str, input: Any, normalized_shape: Any, **given: Any) -> tuple[int, int]:
     """The number of rows and their length; RuntimeError if the shapes do not fit."""
-    shape = tuple(int(n) for n in normalized_shape)
-    if not shape:
-        raise RuntimeError(
-            f"{name}: Expected normalized_shape to be at least 1-dimensional, i.e., containing at "
-            f"least one element, but got normalized_shape = {list(shape)}"
-        )
+    sizes = tuple(normalized_shape)
     for label, x in given.items():
-        if x is not None and x.shape != shape:
+        if x is not None and x.shape != sizes:
             raise RuntimeError(
                 f"{name}: Expected {label} to be of same shape as normalized_shape, but got "
-                f"{label} of shape {list(x.shape)} and normalized_shape = {list(shape)}"
+                f"{label} of shape {list(x.shape)} and normalized_shape = {list(sizes)}"
             )
-    if input.ndim < len(shape) or input.shape[input.ndim - len(shape) :] != shape:
+    return _rows_and_length(name, input.shape, sizes)
+
+
+@functools.lru_cache(maxsize=1024)
+def _rows_and_length(name: str, given: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[int, int]:
+    if not sizes:
         raise RuntimeError(
-            f"{name}: Given normalized_shape={list(shape)}, expected input with shape [*, "
-            f"{', '.join(map(str, shape))}], but got input of size {list(input.shape)}"
+            f"{name}: Expected normalized_shape to be at least 1-dimensional, i.e., containing at "
+            f"least one element, but got normalized_shape = {list(sizes)}"
         )
-    return math.prod(input.shape[: input.ndim - len(shape)]), math.prod(shape)
+    if given[max(len(given) - len(sizes), 0) :] != sizes:
+        raise RuntimeError(
+            f"{name}: Given normalized_shape={list(sizes)}, expected input with shape [*, "
+            f"{', '.join(map(str, sizes))}], but got input of size {list(given)}"
+        )
+    length = math.prod(int(n) for n in sizes)
+    return math.prod(given[: len(given) - len(sizes)]), length
 
 
 def _layer_norm_pieces(
@@ -179,9 +176,17 @@ def _layer_norm_pieces(
 
 
 def _layer_norm_rule(
-    m: Any, g: Any, input: Any, normalized_shape: Any, weight: Any, mean: Any, rstd: Any
+    m: Any,
+    g: Any,
+    input: Any,
+    normalized_shape: Any,
+    weight: Any,
+    mean: Any,
+    rstd: Any,
+    bias_dtype: Any,
 ) -> dict[str, Any]:
-    parts = m.row_norm_back(g, input, weight, mean, rstd, tuple(normalized_shape))
+    with_bias = bias_dtype is not None
+    parts = m.row_norm_back(g, input, weight, mean, rstd, tuple(normalized_shape), with_bias)
     return dict(zip(("input", "weight", "bias"), parts, strict=True))
 
 
@@ -205,10 +210,10 @@ def layer_norm(
     """
     _check_inexact("LayerNormKernelImpl", input)
     rows, length = _split("layer_norm", input, normalized_shape, weight=weight, bias=bias)
-    x = widened(input).reshape(rows, length)
-    scale, shift = (None if v is None else _wide(v).reshape(-1) for v in (weight, bias))
-    out, mean, rstd = kernels.normalize_rows(x, scale, shift, eps)
-    return out.reshape(input.shape).astype(input.dtype, copy=False), mean, rstd
+    scale, shift = (None if v is None else v.reshape(-1) for v in (weight, bias))
+    x = input.reshape(rows, length)
+    out, mean, rstd = kernels.norm_rows(x, scale, shift, eps, True)
+    return out.reshape(input.shape), mean, rstd
 
 
 @structured(method=False, outputs=3, excuse=_BY_PIECES)
@@ -219,20 +224,30 @@ def row_norm_back(
     mean: Array | None,
     rstd: Array,
     normalized_shape: Any,
+    with_bias: bool,
 ) -> Array:
-    """The gradients of `layer_norm` (of `rms_norm` without a mean): for input, weight and bias."""
-    shape = (rstd.size, math.prod(normalized_shape))
-    g, x = widened(grad).reshape(shape), widened(input).reshape(shape)
-    flat = None if weight is None else _wide(weight).reshape(-1)
-    for_input, for_weight, for_bias = kernels.rows_back(g, x, mean, rstd, flat)
+    """The gradients of `layer_norm` (of `rms_norm` without a mean): for input, weight and bias.
+
+    Without a weight, or `with_bias` False, there is an empty array in the gradient's place.
+    """
+    _check_alike("row_norm_back", grad, input)
+    rows, length = _split("row_norm_back", input, normalized_shape, weight=weight)
+    _check_channels("row_norm_back", rows, mean=mean, rstd=rstd)
+    shape = (rows, length)
+    g, x = grad.reshape(shape), input.reshape(shape)
+    flat = None if weight is None else weight.reshape(-1)
+    wanted = (weight is not None, with_bias)
+    parts = kernels.norm_rows_back(g, x, mean, rstd, flat, wanted)
     shaped = tuple(normalized_shape)
-    return for_input.reshape(input.shape), for_weight.reshape(shaped), for_bias.reshape(shaped)
+    return parts[0].reshape(input.shape), *(
+        np.empty(0, rstd.dtype) if p is None else p.reshape(shaped) for p in parts[1:]
+    )
 
 
 def _rms_norm_rule(
     m: Any, g: Any, input: Any, normalized_shape: Any, weight: Any, rstd: Any
 ) -> dict[str, Any]:
-    parts = m.row_norm_back(g, input, weight, None, rstd, tuple(normalized_shape))
+    parts = m.row_norm_back(g, input, weight, None, rstd, tuple(normalized_shape), False)
     return {"input": parts[0], "weight": parts[1]}
 
 
@@ -258,13 +273,15 @@ def rms_norm_rows(
     """`rms_norm` of real numbers."""
     _check_inexact("rms_norm", input)
     rows, length = _split("rms_norm", input, normalized_shape, weight=weight)
-    x = widened(input).reshape(rows, length)
-    squares = np.vecdot(x, x) / x.dtype.type(max(length, 1))
-    rstd = kernels.reciprocal_deviation(squares, np.finfo(x.dtype).eps if eps is None else eps)
-    out = x * rstd[:, None]
-    if weight is not None:
-        out *= _wide(weight).reshape(-1)
-    return out.reshape(input.shape).astype(input.dtype, copy=False), rstd
+    scale = None if weight is None else weight.reshape(-1)
+    bound = _epsilon(input.dtype) if eps is None else eps
+    out, _, rstd = kernels.norm_rows(input.reshape(rows, length), scale, None, bound, False)
+    return out.reshape(input.shape), rstd
+
+
+@functools.lru_cache(maxsize=8)
+def _epsilon(dtype: Any) -> float:
+    return float(np.finfo(wide_dtype(dtype)).eps)
 
 
 @composite(method=False)
@@ -284,9 +301,39 @@ def rms_norm(
     return m.rms_norm_rows(input, normalized_shape, weight, eps)
 
 
-@composite(method=False)
-def group_norm(
+def _group_norm_rule(
+    m: Any, g: Any, input: Any, num_groups: int, weight: Any, mean: Any, rstd: Any
+) -> dict[str, Any]:
+    parts = m.group_norm_back(g, input, num_groups, weight, mean, rstd)
+    return dict(zip(("input", "weight", "bias"), parts, strict=True))
+
+
+def _group_norm_pieces(
     m: Any,
+    input: Any,
+    num_groups: int,
+    weight: Any,
+    bias: Any,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Any:
+    shape = tuple(input.shape)
+    length = math.prod(shape[1:]) // num_groups
+    rows = m.reshape(input, (shape[0], num_groups, length))
+    out = m.reshape(m.layer_norm(rows, (length,), None, None, eps), shape)
+    along = (shape[1],) + (1,) * (len(shape) - 2)
+    if weight is not None:
+        out = out * m.reshape(weight, along)
+    return out if bias is None else out + m.reshape(bias, along)
+
+
+@structured(
+    method=False,
+    extras=("mean", "rstd"),
+    grad=dict.fromkeys(("input", "weight", "bias"), _group_norm_rule),
+    decompose=_group_norm_pieces,
+)
+def group_norm(
     input: Array,
     num_groups: int,
     weight: Array | None = None,
@@ -298,7 +345,8 @@ def group_norm(
 
     `weight` and `bias` are (C,) (Wu and He, 2018). RuntimeError when the channels do not divide.
     """
-    shape = tuple(input.shape)
+    _check_inexact("GroupNormKernelImpl", input)
+    shape = input.shape
     if len(shape) < 2:
         raise RuntimeError(
             f"Expected at least 2 dimensions for input tensor but received {len(shape)}"
@@ -309,15 +357,31 @@ def group_norm(
             f"shape {list(shape)} and num_groups={num_groups}"
         )
     for label, x in (("weight", weight), ("bias", bias)):
-        if x is not None and tuple(x.shape) != shape[1:2]:
+        if x is not None and x.shape != shape[1:2]:
             raise RuntimeError(
                 f"Expected {label} to be a vector of size equal to the number of channels in "
                 f"input, but got {label} of shape {list(x.shape)} and input of shape {list(shape)}"
             )
-    length = math.prod(shape[1:]) // num_groups
-    out = m.layer_norm(m.reshape(input, (shape[0], num_groups, length)), (length,), None, None, eps)
-    out = m.reshape(out, shape)
-    along = (shape[1],) + (1,) * (len(shape) - 2)
-    if weight is not None:
-        out = out * m.reshape(weight, along)
-    return out if bias is None else out + m.reshape(bias, along)
+    x = input.reshape(*shape[:2], math.prod(shape[2:]))
+    out, mean, rstd = kernels.norm_groups(x, num_groups, weight, bias, eps)
+    return out.reshape(shape), mean, rstd
+
+
+@structured(method=False, outputs=3, excuse=_BY_PIECES)
+def group_norm_back(
+    grad: Array,
+    input: Array,
+    num_groups: int,
+    weight: Array | None,
+    mean: Array,
+    rstd: Array,
+) -> Array:
+    """The gradients of `group_norm` for input, weight and bias."""
+    _check_alike("group_norm_back", grad, input)
+    _check_channels("group_norm_back", input.shape[1], weight=weight)
+    _check_channels("group_norm_back", input.shape[0] * num_groups, mean=mean, rstd=rstd)
+    shape = (*input.shape[:2], math.prod(input.shape[2:]))
+    parts = kernels.norm_groups_back(
+        grad.reshape(shape), input.reshape(shape), num_groups, mean, rstd, weight
+    )
+    return parts[0].reshape(input.shape), *parts[1:]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu import padding as kernels
 from .record import Array, composite, structured
 
 
@@ -15,27 +16,15 @@ def _edges(pad: Any) -> tuple[tuple[int, int], ...]:
     return tuple(zip(sizes[::2], sizes[1::2], strict=True))[::-1]
 
 
-def _crop_and_place(
-    shape: Any, edges: tuple[tuple[int, int], ...]
-) -> tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]:
-    """The padded shape, where the kept part lies in it, and where it lies in the input."""
-    lead = len(shape) - len(edges)
-    out, target, source = list(shape), [slice(None)] * lead, [slice(None)] * lead
-    for axis, (before, after) in enumerate(edges, lead):
+def _check_sizes(shape: Any, edges: tuple[tuple[int, int], ...]) -> None:
+    for axis, (before, after) in enumerate(edges, len(shape) - len(edges)):
         n = shape[axis]
-        out[axis] = n + before + after
-        if out[axis] < 0:
+        if n + before + after < 0:
             raise RuntimeError(
                 f"constant_pad_nd: The input size {n}, plus negative padding {before} and {after} "
                 "resulted in a negative output size, which is invalid. Check dimension "
                 f"{axis} of your input."
             )
-        first, last = max(0, -before), n - max(0, -after)
-        last = max(first, last)
-        source.append(slice(first, last))
-        start = max(0, before)
-        target.append(slice(start, start + last - first))
-    return tuple(out), tuple(target), tuple(source)
 
 
 @structured(
@@ -54,25 +43,8 @@ def constant_pad_nd(input: Array, pad: Any, value: Any = 0) -> Array:
             f"length is {len(pad)} while the input has {input.ndim} dimensions."
         )
     edges = _edges(pad)
-    shape, target, source = _crop_and_place(input.shape, edges)
-    if value:
-        out = np.full(shape, np.asarray(value).astype(input.dtype), input.dtype)
-    else:
-        out = np.zeros(shape, input.dtype)
-    out[target] = input[source]
-    return out
-
-
-def _places(size: int, before: int, after: int, mode: str) -> Any:
-    """The input position that each position of the padded axis shows."""
-    at = np.arange(-before, size + after)
-    if mode == "replicate":
-        return np.clip(at, 0, size - 1)
-    if mode == "circular":
-        first, last = max(0, -before), size - max(0, -after)  # what is left wraps around
-        return first + (at - first) % max(last - first, 1)
-    at = np.abs(at)
-    return np.where(at >= size, 2 * (size - 1) - at, at)
+    _check_sizes(input.shape, edges)
+    return kernels.pad(input, edges, "constant", value) if edges else input.copy()
 
 
 def _check_border(input: Any, pad: Any, mode: str) -> None:
@@ -104,11 +76,7 @@ def _check_border(input: Any, pad: Any, mode: str) -> None:
 def border_pad(input: Array, pad: Any, mode: str) -> Array:
     """`input` continued past its borders: ``mode`` is "reflect", "replicate" or "circular"."""
     _check_border(input, pad, mode)
-    edges = _edges(pad)
-    for axis, (before, after) in enumerate(edges, input.ndim - len(edges)):
-        if before or after:
-            input = input.take(_places(input.shape[axis], before, after, mode), axis)
-    return input
+    return kernels.pad(input, _edges(pad), mode)
 
 
 @structured(method=False, grad={"grad": lambda m, g, pad, mode: m.border_pad(g, pad, mode)})
@@ -123,7 +91,7 @@ def border_pad_back(grad: Array, pad: Any, mode: str, input_size: Any) -> Array:
         first, last = max(0, before), max(0, before) + n - max(0, -before) - max(0, -after)
         out = np.zeros((*grad.shape[:axis], n, *grad.shape[axis + 1 :]), grad.dtype)
         out[(*lead, slice(max(0, -before), n - max(0, -after)))] = grad[(*lead, slice(first, last))]
-        places = _places(n, before, after, mode)
+        places = kernels.places(n, before, after, mode)
         for i in (*range(first), *range(last, len(places))):
             out[(*lead, places[i])] += grad[(*lead, i)]
         grad = out

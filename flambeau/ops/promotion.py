@@ -8,19 +8,14 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..backends.cpu.precision import widened as widened
 
 _HALF = frozenset(t.numpy_dtype for t in dtypes.HALF)
-_SINGLE = np.dtype(np.float32)
 
 
 def is_half(a: Any) -> bool:
     """Whether the array holds float16 or bfloat16."""
     return a.dtype in _HALF
-
-
-def widened(a: Any) -> Any:
-    """`a` in the dtype to compute in: half precision as float32, anything else as it is."""
-    return a.astype(_SINGLE) if a.dtype in _HALF else a
 
 
 def common_dtype(arrays: Sequence[Any]) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..backends.cpu import selection
 from ..backends.cpu.scalars import SPECIAL, numpy_function
 from ..compiler.expressions import PRIMITIVES, render_python
 from .record import COMPARE, Op, find
@@ -124,6 +125,12 @@ class RawReader:
     def number(value: Any, like: Any = None) -> Any:
         """A Python number as a 0-d array of the dtype it takes beside `like`."""
         return number_array(value, like)
+
+    @staticmethod
+    def where(condition: Any, x: Any, y: Any) -> Any:
+        """`x` where `condition` holds, else `y`."""
+        is_array = isinstance(condition, np.ndarray)
+        return selection.where(condition, x, y) if is_array else np.where(condition, x, y)
 
     @staticmethod
     def dtype(x: Any) -> dtypes.dtype:

@@ -41,7 +41,8 @@ common type and give bool; leave every input as it is."""
 class Op:
     """One op of the library; see the module's docstring for the meaning of the rules.
 
-    ``retypes`` marks views of another dtype, ``may_copy`` views that copy where they must.
+    ``retypes`` marks views of another dtype, ``may_copy`` views that copy where they must,
+    ``through`` composites that return what one element-wise op makes of their first tensor.
     ``outputs`` is the number of results (0: as many as the forward function returns), ``fields``
     the names by which a tuple of results can be read (``result`` its type's name), ``node`` the
     name on the tape where it is not the op's own. ``refuse`` lists the kinds of numbers an
@@ -78,6 +79,7 @@ class Op:
     numbers: str = "right"
     retypes: bool = False
     may_copy: bool = False
+    through: bool = False
     where: str = ""
 
     @cached_property
@@ -128,23 +130,18 @@ class Op:
         return self.node or f"{title}Backward0"
 
     @cached_property
-    def result_class(self) -> Callable[..., Any]:
-        """What a tuple of results is wrapped in: a named tuple where the results have names."""
+    def result_class(self) -> type[tuple[Any, ...]]:
+        """The kind of tuple that several results come in: a named one where they have names."""
         if not self.fields:
-            return _plain_tuple
-        title = self.result or self.name
-        made = namedtuple(title, self.fields)  # type: ignore[misc]
+            return tuple
+        made = namedtuple(self.result or self.name, self.fields)  # type: ignore[misc]
         made.__module__ = "torch.return_types"
-        return lambda *parts: made(*parts)
+        return made
 
     @property
     def differentiable(self) -> bool:
         """Whether any derivative rule is declared."""
         return bool(self.grad or self.partials or self.decompose)
-
-
-def _plain_tuple(*parts: Any) -> tuple[Any, ...]:
-    return parts
 
 
 def _is_tensor(annotation: Any) -> bool:
@@ -157,6 +154,10 @@ ALIASES: dict[str, str] = {}
 """Other spellings of an op's function and method."""
 
 
+watchers: list[Callable[[Op], None]] = []
+"""Called with each op that is declared from now on."""
+
+
 def register(op: Op) -> Op:
     """Enter `op` into the registry; a second op of the same name is a mistake."""
     for name in (op.name, *op.aliases):
@@ -165,6 +166,8 @@ def register(op: Op) -> Op:
     REGISTRY[op.name] = op
     for alias in op.aliases:
         ALIASES[alias] = op.name
+    for tell in watchers:
+        tell(op)
     return op
 
 

@@ -57,7 +57,9 @@ def _check_inexact(name: str, input: Array, dtype: Any) -> None:
 def sum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
     """The sum of all elements, or over the dimensions `dim`; integers are summed as int64."""
     work, kind = accumulator(input, dtype)
-    total = np.asarray(kernels.add(input, wrap_dims(dim, input.ndim), work, keepdim))
+    total = kernels.add(input, wrap_dims(dim, input.ndim), work, keepdim)
+    if total.__class__ is not np.ndarray:
+        total = np.asarray(total)
     return total if kind is work else total.astype(kind, copy=False)
 
 
@@ -73,8 +75,7 @@ def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     """The mean of all elements, or over the dimensions `dim`; floating point and complex only."""
     _check_inexact("mean", input, dtype)
     work, kind = accumulator(input, dtype)
-    total = kernels.add(input, wrap_dims(dim, input.ndim), work, keepdim)
-    out = np.asarray(np.true_divide(total, work.type(count(input.shape, dim))))
+    out = np.asarray(kernels.mean(input, wrap_dims(dim, input.ndim), work, keepdim))
     return out if kind is work else out.astype(kind, copy=False)
 
 
@@ -138,8 +139,7 @@ def prod(
 ) -> Array:
     """The product of all elements, or over one dimension; integers give int64."""
     work, kind = accumulator(input, dtype)
-    axes = wrap_dims(dim, input.ndim)
-    total = np.multiply.reduce(input, axes, work, keepdims=keepdim)
+    total = kernels.multiply(input, wrap_dims(dim, input.ndim), work, keepdim)
     return np.asarray(total).astype(kind, copy=False)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu import scans
 from ..backends.cpu.scalars import logaddexp
 from .promotion import is_half, is_number, title, widened
 from .record import Array, composite, structured
@@ -21,11 +22,11 @@ def _reverse_sum(m: Any, g: Any, dim: int) -> Any:
 @structured(out=True, inplace=True, grad={"input": lambda m, g, dim: _reverse_sum(m, g, dim)})
 def cumsum(input: Array, dim: int, *, dtype: Any = None) -> Array:
     """The running sum along `dim`; integers are summed as int64."""
-    work, kind = accumulator(input, dtype)
+    _, kind = accumulator(input, dtype)
     d = wrap_dim(dim, input.ndim)
     if not input.ndim:
         return input.astype(kind)
-    return np.cumsum(input, d, work).astype(kind, copy=False)
+    return scans.accumulate(input, d, np.add, kind)
 
 
 def _cumprod_gradient(m: Any, g: Any, x: Any, out: Any, dim: int) -> Any:
@@ -51,11 +52,11 @@ def _cumprod_gradient(m: Any, g: Any, x: Any, out: Any, dim: int) -> Any:
 )
 def cumprod(input: Array, dim: int, *, dtype: Any = None) -> Array:
     """The running product along `dim`; integers are multiplied as int64."""
-    work, kind = accumulator(input, dtype)
+    _, kind = accumulator(input, dtype)
     d = wrap_dim(dim, input.ndim)
     if not input.ndim:
         return input.astype(kind)
-    return np.cumprod(input, d, work).astype(kind, copy=False)
+    return scans.accumulate(input, d, np.multiply, kind)
 
 
 def _running(input: Array, dim: int, pick: Any) -> tuple[Array, Array]:
@@ -64,14 +65,7 @@ def _running(input: Array, dim: int, pick: Any) -> tuple[Array, Array]:
     d = wrap_dim(dim, input.ndim)
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    values = pick.accumulate(input, d)
-    here = np.equal(input, values)
-    if input.dtype.kind in "fV":
-        here |= np.isnan(input)
-    shape = [1] * input.ndim
-    shape[d] = -1
-    place = np.arange(input.shape[d]).reshape(shape)
-    return values, np.maximum.accumulate(np.where(here, place, 0), d)
+    return scans.extremes(input, d, pick)
 
 
 def _scan_gradient(m: Any, g: Any, index: Any, shape: Any, dim: int) -> Any:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.cpu.scatter import add_at
-from .indexing import add_along, check_index, places_along
+from ..backends.cpu.scatter import combine_along
+from .indexing import check_index
 from .promotion import is_number, title, widened
 from .record import Array, composite, structured
 from .shapes import wrap_dim
@@ -44,8 +44,17 @@ def _checked(name: str, input: Array, dim: int, index: Array, src: Array | None)
                 f"Expected index {list(index.shape)} to be no larger than self "
                 f"{list(input.shape)} apart from dimension {d} ({name})"
             )
-    check_index(name, index, input.shape[d] if input.ndim else 1, d)
+    if index.dtype.kind not in "iu" or index.dtype.itemsize < 4:
+        check_index(name, index, input.shape[d] if input.ndim else 1, d)
     return d
+
+
+def _fold_in(name: str, out: Array, d: int, index: Array, src: Array, reduce: str | None) -> None:
+    """`src` put into `out` at `index` along `d`, or `reduce` of both."""
+    if not out.ndim:
+        out, index, src = out.reshape(1), index.reshape(-1), src.reshape(-1)
+    if not combine_along(out, index, src, d, reduce):
+        check_index(name, index, out.shape[d], d)
 
 
 def _cut(src: Array, index: Array) -> Array:
@@ -63,9 +72,7 @@ def _put(input: Array, d: int, index: Array, values: Any) -> Array:
     out = input.copy(order="C")
     if not index.size:
         return out
-    shape = out.shape or (1,)
-    places = places_along(shape, d, index if index.ndim else index.reshape(1))
-    out.reshape(-1)[places.reshape(-1)] = np.broadcast_to(values, index.shape).reshape(-1)
+    _fold_in("scatter", out, d, index, values, None)
     return out
 
 
@@ -136,7 +143,8 @@ def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
     """`input` with the elements of `src` added at `index` along `dim`; indices may repeat."""
     d = _checked("scatter_add", input, dim, index, src)
     out = input.copy(order="C")
-    add_along(out, d, index, _cut(src, index))
+    if index.size:
+        _fold_in("scatter_add", out, d, index, _cut(src, index), "sum")
     return out
 
 
@@ -154,23 +162,19 @@ def _extreme_start(kind: Any, reduce: str) -> Any:
     return info.min if reduce == "amax" else info.max
 
 
-def _counts(out: Array, places: Array, include_self: bool) -> Array:
-    counts = np.bincount(places, minlength=out.size).reshape(out.shape)
-    return counts + 1 if include_self else np.maximum(counts, 1)
-
-
-def _combine(out: Array, places: Array, values: Array, reduce: str, include_self: bool) -> Array:
-    """`values` folded into the float or integer array `out` at flat `places`."""
-    flat = out.reshape(-1)
+def _combine(
+    out: Array, d: int, index: Array, values: Array, reduce: str, include_self: bool
+) -> Array:
+    """`values` folded into the float or integer array `out` at `index` along `d`."""
+    name = "scatter_reduce"
     if not include_self:
-        flat[places] = _START[reduce] if reduce in _START else _extreme_start(out.dtype, reduce)
-    if reduce in ("sum", "mean"):
-        add_at(flat, places, values)
-    else:
-        ufunc = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[reduce]
-        ufunc.at(flat, places, values)
+        start = _START[reduce] if reduce in _START else _extreme_start(out.dtype, reduce)
+        _fold_in(name, out, d, index, np.asarray(start, out.dtype), None)
+    _fold_in(name, out, d, index, values, "sum" if reduce == "mean" else reduce)
     if reduce == "mean":
-        counts = _counts(out, places, include_self)
+        counts = np.full(out.shape, int(include_self), np.int64)
+        _fold_in(name, counts, d, index, np.ones((), np.int64), "sum")
+        np.maximum(counts, 1, out=counts)
         out[...] = out // counts if out.dtype.kind in "iu" else out / counts
     return out
 
@@ -269,10 +273,8 @@ def scatter_reduce(
     if not index.size:
         return input.copy()
     out = widened(input).copy(order="C")
-    i = index if index.ndim else index.reshape(1)
-    places = places_along(out.shape or (1,), d, i).reshape(-1)
-    values = _cut(src, index).reshape(-1).astype(out.dtype, copy=False)
-    return _combine(out, places, values, reduce, include_self).astype(input.dtype, copy=False)
+    values = _cut(src, index).astype(out.dtype, copy=False)
+    return _combine(out, d, index, values, reduce, include_self).astype(input.dtype, copy=False)
 
 
 def _rows_as_places(m: Any, index: Any, d: int, shape: Any) -> Any:

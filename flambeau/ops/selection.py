@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu import selection as kernels
 from .promotion import is_number, promoted, title
 from .record import Array, composite, shape_from_values, structured
 from .shape import common_shape
@@ -30,7 +31,7 @@ def select_where(condition: Array, input: Array, other: Array) -> Array:
         condition = condition.astype(bool)
     if input.dtype != other.dtype:
         input, other = promoted([input, other])
-    return np.where(condition, input, other)
+    return kernels.where(condition, input, other)
 
 
 @composite(method=False, out=True)
@@ -48,7 +49,7 @@ def where(m: Any, condition: Array, input: Any = None, other: Any = None) -> Any
 @structured(method=False, meta=shape_from_values, excuse="indices")
 def nonzero_rows(input: Array) -> Array:
     """The index of every element that is not zero, in rows, int64."""
-    return np.argwhere(input).astype(np.int64, copy=False)
+    return kernels.nonzero(input)
 
 
 @composite(out=True)
@@ -71,7 +72,7 @@ def nonzero_static(input: Array, *, size: int, fill_value: int = -1) -> Array:
     """`nonzero` with exactly `size` rows: cut off, or filled up with `fill_value`."""
     if size < 0:
         raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
-    rows = np.argwhere(input)[:size]
+    rows = kernels.nonzero(input)[:size]
     out = np.full((size, input.ndim), fill_value, np.int64)
     out[: len(rows)] = rows
     return out
@@ -96,14 +97,19 @@ def masked_select(input: Array, mask: Array) -> Array:
     if input.shape != mask.shape:
         shape = common_shape([input.shape, mask.shape])
         input, mask = np.broadcast_to(input, shape), np.broadcast_to(mask, shape)
-    return input[mask] if input.ndim else input.reshape(1)[mask.reshape(1)]
+    return kernels.masked_select(*((input, mask) if input.ndim else (input[None], mask[None])))
 
 
-@structured(method=False, grad={"input": lambda m, g, mask: m.masked_select(g, mask)})
+@structured(
+    method=False,
+    meta=lambda input, mask, shape: np.broadcast_to(np.zeros((), input.dtype), tuple(shape)),
+    grad={"input": lambda m, g, mask: m.masked_select(g, mask)},
+)
 def masked_select_back(input: Array, mask: Array, shape: Any) -> Array:
     """`input` spread where `mask` holds, zeros elsewhere: the derivative of `masked_select`."""
-    out = np.zeros(common_shape([shape, mask.shape]), input.dtype)
-    out[np.broadcast_to(mask, out.shape)] = input
+    zeros = np.zeros(common_shape([shape, mask.shape]), input.dtype)
+    out = kernels.masked_put(zeros, np.broadcast_to(mask, zeros.shape), input)
+    assert out is not None
     extra = out.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(
         i + extra for i, n in enumerate(shape) if n == 1 and out.shape[i + extra] != 1
@@ -113,7 +119,7 @@ def masked_select_back(input: Array, mask: Array, shape: Any) -> Array:
 
 def _filled(input: Array, mask: Array, value: Any) -> Array:
     _check_mask("masked_fill", mask)
-    return np.where(mask, np.asarray(value).astype(input.dtype), input)
+    return kernels.where(mask, np.asarray(value).astype(input.dtype), input)
 
 
 @structured(
@@ -179,14 +185,14 @@ def masked_scatter(input: Array, mask: Array, source: Array) -> Array:
             f"{title(input)} and {title(source)}"
         )
     shape = common_shape([input.shape, mask.shape])
-    out, wide = np.broadcast_to(input, shape).copy(), np.broadcast_to(mask, shape)
-    need = int(np.count_nonzero(wide))
-    if need > source.size:
+    wide = np.broadcast_to(mask, shape)
+    out = kernels.masked_put(np.broadcast_to(input, shape), wide, source.reshape(-1))
+    if out is None:
+        need = int(np.count_nonzero(wide))
         raise RuntimeError(
             f"masked_scatter: expected source to have at least {need} elements (the number of ones "
             f"in mask), got {source.size}"
         )
-    out[wide] = source.reshape(-1)[:need]
     return out
 
 
@@ -200,7 +206,7 @@ def masked_scatter(input: Array, mask: Array, source: Array) -> Array:
 )
 def masked_scatter_back(input: Array, mask: Array, shape: Any) -> Array:
     """What of `input` came from the source of `masked_scatter`, in a tensor of its shape."""
-    taken = input[np.broadcast_to(mask, input.shape)]
+    taken = kernels.masked_select(input, np.broadcast_to(mask, input.shape))
     out = np.zeros(shape, input.dtype)
     out.reshape(-1)[: taken.size] = taken
     return out

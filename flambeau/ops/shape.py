@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..backends.cpu.layout import reshaped
 from .record import Array, composite, structured, view
 from .shapes import at_dim, infer_size, wrap_dim, wrap_dims
 
@@ -44,7 +46,13 @@ def reshape(input: Array, shape: Any) -> Array:
 
     One size may be -1: it is inferred. RuntimeError if the number of elements differs.
     """
-    return input.reshape(infer_size(shape, input.size))
+    try:
+        out = input.reshape(shape)
+    except (ValueError, TypeError):
+        return reshaped(input, infer_size(shape, input.size))
+    if out.shape != shape and shape and min(shape) < -1:  # NumPy would infer it
+        infer_size(shape, input.size)
+    return out
 
 
 @view(
@@ -99,15 +107,15 @@ def reshape_as(m: Any, input: Array, other: Array) -> Array:
 @composite()
 def flatten(m: Any, input: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
     """`input` with the dimensions from `start_dim` to `end_dim` made one."""
+    if start_dim == 0 and end_dim == -1 and input.ndim > 1:
+        return m.reshape(input, (-1,))
     shape = tuple(input.shape)
     start, end = wrap_dim(start_dim, len(shape)), wrap_dim(end_dim, len(shape))
     if start > end:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
     if start == end and shape:
         return input
-    size = 1
-    for n in shape[start : end + 1]:
-        size *= n
+    size = math.prod(shape[start : end + 1])
     return m.reshape(input, (*shape[:start], size, *shape[end + 1 :]))
 
 
@@ -139,6 +147,8 @@ def squeeze(input: Array, dim: Any = None) -> Array:
     """`input` without its dimensions of size one (or without those in `dim`), as a view."""
     if dim is None:
         return input.squeeze()
+    if dim.__class__ is int and -input.ndim <= dim < input.ndim:
+        return input.squeeze(dim if input.shape[dim] == 1 else ())
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
     wrapped = wrap_dims(dims, input.ndim) if dims else ()
     return input.squeeze(tuple(d for d in wrapped if input.shape[d] == 1))
@@ -147,7 +157,7 @@ def squeeze(input: Array, dim: Any = None) -> Array:
 @view(grad={"input": lambda m, g, input_shape: m.reshape(g, input_shape)})
 def unsqueeze(input: Array, dim: int) -> Array:
     """`input` with a new dimension of size one before `dim`, as a view."""
-    return np.expand_dims(input, wrap_dim(dim, input.ndim + 1))
+    return input[at_dim(wrap_dim(dim, input.ndim + 1), None)]
 
 
 # ---------------------------------------------------------------- another order
@@ -175,6 +185,10 @@ def t(input: Array) -> Array:
 @view(grad={"input": lambda m, g, dims: m.permute(g, _inverse(dims))}, varargs="dims")
 def permute(input: Array, dims: Any) -> Array:
     """`input` with its dimensions in the order `dims`, as a view."""
+    try:
+        return input.transpose(dims)
+    except (ValueError, TypeError):
+        pass  # what is wrong is found out below
     if len(dims) != input.ndim:
         raise RuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the "
@@ -236,6 +250,9 @@ def _expand_error(shape: Any, sizes: Any, text: str) -> RuntimeError:
 )
 def expand(input: Array, size: Any, *, implicit: bool = False) -> Array:
     """`input` with dimensions of size one repeated to `size` (-1: unchanged), as a view."""
+    out = _repeated(input, size)
+    if out is not None:
+        return out
     sizes = [int(n) for n in size]
     extra = len(sizes) - input.ndim
     if extra < 0:
@@ -263,6 +280,24 @@ def expand(input: Array, size: Any, *, implicit: bool = False) -> Array:
                 f"{list(input.shape)}"
             )
     return np.broadcast_to(input, sizes)
+
+
+def _repeated(input: Array, size: Any) -> Array | None:
+    """`expand` of row-major memory to sizes that are all given; None for anything else."""
+    extra = len(size) - input.ndim
+    if extra < 0 or not input.flags.c_contiguous or input.dtype.kind == "V":
+        return None
+    steps = [0] * extra
+    for n, old, step in zip(size[extra:], input.shape, input.strides, strict=True):
+        if n != old and (old != 1 or n < 0):
+            return None
+        steps.append(step if n == old else 0)
+    try:
+        out: Array = np.ndarray(size, input.dtype, input, 0, steps)
+    except (TypeError, ValueError):
+        return None
+    out.flags.writeable = False
+    return out
 
 
 @composite()

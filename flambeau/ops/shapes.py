@@ -19,10 +19,15 @@ def wrap_dim(dim: int, ndim: int) -> int:
     return dim + bound if dim < 0 else dim
 
 
+_EVERY = tuple(tuple(range(n)) for n in range(9))
+
+
 def wrap_dims(dim: Any, ndim: int) -> tuple[int, ...]:
     """One dimension, several, or (None or empty) all of them, as a tuple without repeats."""
+    if dim.__class__ is int and -ndim <= dim < ndim:
+        return (dim % ndim,)
     if dim is None or (isinstance(dim, (tuple, list)) and not dim):
-        return tuple(range(ndim))
+        return _EVERY[ndim] if ndim < len(_EVERY) else tuple(range(ndim))
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
     wrapped = tuple(wrap_dim(operator.index(d), ndim) for d in dims)
     if len(set(wrapped)) != len(wrapped):

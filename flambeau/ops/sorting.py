@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu import sorting as kernels
+from ..backends.cpu.indexing import take_along
 from .promotion import is_number, title, widened
 from .record import Array, composite, shape_from_values, structured
 from .shapes import at_dim, wrap_dim
@@ -13,14 +15,32 @@ from .shapes import at_dim, wrap_dim
 
 def _order(x: Array, d: int, descending: bool) -> Array:
     """The stable order of `x` along `d`; NaN counts as the largest."""
-    x = widened(x)
     if x.dtype.kind == "c":
         raise RuntimeError("Sort does not support complex dtypes on CPU")
-    if not descending:
-        return np.argsort(x, d, kind="stable")
-    # Sorting the reversed sequence and reversing the result keeps equal elements in order.
-    turned = np.argsort(np.flip(x, d), d, kind="stable")
-    return np.ascontiguousarray(np.flip(x.shape[d] - 1 - turned, d))
+    if not x.size:
+        return np.zeros(x.shape, np.int64)
+    return from_rows(kernels.order_rows(as_rows(widened(x), d), descending), x, d)
+
+
+def as_rows(x: Array, d: int) -> Array:
+    """`x` as a contiguous matrix whose rows run along dimension `d`."""
+    if d != x.ndim - 1:
+        x = np.moveaxis(x, d, -1)
+    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+
+
+def from_rows(rows: Array, x: Array, d: int) -> Array:
+    """What belongs to the rows of ``as_rows(x, d)``, with its columns along `d` again."""
+    if d == x.ndim - 1:
+        return rows.reshape(*x.shape[:-1], rows.shape[1])
+    lead = (*x.shape[:d], *x.shape[d + 1 :])
+    return np.ascontiguousarray(np.moveaxis(rows.reshape(*lead, rows.shape[1]), -1, d))
+
+
+def _taken(x: Array, order: Array, d: int) -> Array:
+    found = take_along(x, order, d)
+    assert found is not None
+    return found
 
 
 @structured(
@@ -44,7 +64,7 @@ def sort_along(input: Array, dim: int, descending: bool) -> tuple[Array, Array]:
     if not input.ndim:
         return input.copy(), np.asarray(0)
     order = _order(input, d, descending)
-    return np.take_along_axis(input, order, d), order
+    return _taken(input, order, d), order
 
 
 @composite(out=True)
@@ -94,20 +114,10 @@ def topk(
     if not input.ndim:
         return (input.copy(), np.asarray(0)) if k else (input.reshape(1)[:0], np.zeros(0, np.int64))
     if 0 < k < n // 8:
-        return _few(input, k, d, largest)
-    order = _order(input, d, largest)[at_dim(d, slice(k))]
-    return np.take_along_axis(input, order, d), np.ascontiguousarray(order)
-
-
-def _few(input: Array, k: int, d: int, largest: bool) -> tuple[Array, Array]:
-    x = widened(input)
-    n = x.shape[d]
-    place = np.argpartition(x, n - k if largest else k - 1, d)
-    place = place[at_dim(d, slice(n - k, None) if largest else slice(k))]
-    place = np.sort(place, d)  # equal elements come out in the order of their indices
-    order = _order(np.take_along_axis(x, place, d), d, largest)
-    index = np.take_along_axis(place, order, d)
-    return np.take_along_axis(input, index, d), index
+        order = from_rows(kernels.smallest(as_rows(widened(input), d), k, largest), input, d)
+    else:
+        order = np.ascontiguousarray(_order(input, d, largest)[at_dim(d, slice(k))])
+    return _taken(input, order, d), order
 
 
 # ---------------------------------------------------------------- unique elements
@@ -115,10 +125,8 @@ def _few(input: Array, k: int, d: int, largest: bool) -> tuple[Array, Array]:
 def unique_of(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
     """The sorted unique elements (or slices along `dim`), inverse indices and counts."""
     if dim is None:
-        values, inverse, counts = np.unique(
-            input, return_inverse=True, return_counts=True, equal_nan=False
-        )
-        return values, inverse.reshape(input.shape).astype(np.int64), counts.astype(np.int64)
+        values, inverse, counts = kernels.unique(input.reshape(-1))
+        return values, inverse.reshape(input.shape), counts
     d = wrap_dim(dim, input.ndim)
     if not input.shape[d]:
         return input.copy(), np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -196,7 +204,6 @@ def search(
     sorter: Array | None = None,
 ) -> Array:
     """For each element of `input` the place in the sorted sequence where it would be inserted."""
-    side = "right" if right else "left"
     kind = np.int32 if out_int32 else np.int64
     rows, values = widened(sorted_sequence), widened(input)
     if sorter is not None:
@@ -213,22 +220,13 @@ def search(
         if sorter.size and (sorter.min() < 0 or sorter.max() >= rows.shape[-1]):
             raise RuntimeError("torch.searchsorted(): sorter index out of range")
         rows = np.take_along_axis(rows, sorter, -1)
-    if rows.ndim == 1:
-        return np.asarray(np.searchsorted(rows, values, side)).astype(kind)
-    if rows.ndim == 0 or rows.shape[:-1] != values.shape[:-1]:
+    if rows.ndim != 1 and (rows.ndim == 0 or rows.shape[:-1] != values.shape[:-1]):
         raise RuntimeError(
             "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 "
             "dimensions of boundaries tensor and input value tensor must match, but we got "
             f"boundaries tensor {list(rows.shape)} and input value tensor {list(values.shape)}"
         )
-    out = np.empty(values.shape, kind)
-    if not out.size:
-        return out
-    lines = values.reshape(-1, values.shape[-1])
-    table = rows.reshape(-1, rows.shape[-1])
-    for place, row, line in zip(out.reshape(lines.shape), table, lines, strict=True):
-        place[...] = np.searchsorted(row, line, side)
-    return out
+    return kernels.search(rows, values, right, kind)
 
 
 @composite(method=False, out=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..backends.cpu import reductions as kernels
 from .promotion import is_number, title, widened
 from .record import Array, composite, reduction
 from .shapes import count, restore_dims, wrap_dim, wrap_dims
@@ -17,12 +18,15 @@ from .shapes import count, restore_dims, wrap_dim, wrap_dims
 def _variance(input: Array, dim: Any, correction: float, keepdim: bool) -> Array:
     if input.dtype.kind in "biu":
         raise RuntimeError("std and var only support floating point and complex dtypes")
+    axes = wrap_dims(dim, input.ndim)
+    freedom = max(count(input.shape, dim) - correction, 0)
+    found = kernels.spread(input, axes, keepdim)
+    if found is not None:
+        return np.asarray(np.true_divide(found[0], freedom))
     x = widened(input)
-    axes = wrap_dims(dim, x.ndim)
     apart = x - x.mean(axes, keepdims=True) if x.size else x
     square = apart.real**2 + apart.imag**2 if x.dtype.kind == "c" else np.square(apart)
     total = np.add.reduce(square, axes, keepdims=keepdim)
-    freedom = max(count(x.shape, dim) - correction, 0)
     return np.asarray(np.true_divide(total, square.dtype.type(freedom)))
 
 
@@ -194,11 +198,8 @@ def linalg_vector_norm(
     axes = wrap_dims(dim, x.ndim)
     kind = _real_kind(x)
     _check_norm_size(x, ord, axes)
-    if ord == 2 and x.dtype.kind == "f" and len(axes) == x.ndim and x.flags.c_contiguous:
-        flat = widened(x).reshape(-1)
-        out = np.sqrt(np.dot(flat, flat))
-        out = np.reshape(out, (1,) * x.ndim) if keepdim else out
-    else:
+    out = kernels.norm(x, ord, axes, keepdim)
+    if out is None:
         out = _norm(np.abs(widened(x)), ord, axes, keepdim)
     return np.asarray(out).astype(kind, copy=False)
 

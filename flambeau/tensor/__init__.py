@@ -10,6 +10,7 @@ import warnings
 from .. import ops
 from .core import from_array, is_tensor
 from .functions import publish
+from .methods import install_methods
 from .parameter import Buffer, Parameter
 from .shape import Size
 from .tensor import Tensor
@@ -25,6 +26,8 @@ from . import (  # isort: skip
     strides,
     windows,
 )
+
+install_methods()
 
 # A division by zero or an overflow is a value here, not an event; NumPy would report each one of
 # those that its functions meet when this library calls them.

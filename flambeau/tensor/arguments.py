@@ -31,13 +31,15 @@ def rename_lines(op: Op) -> str:
     for ours, theirs in _numpy_names(op).items():
         text += f"    if {theirs} is not None:\n        {ours} = {theirs}\n"
         if ours not in op.defaults:
-            text += f"    elif {ours} is MISSING:\n        missing_argument(OP, {ours!r})\n"
+            text += (
+                f"    elif {ours} is MISSING:\n        missing_argument({op.name!r}, {ours!r})\n"
+            )
     return text
 
 
-def missing_argument(op: Op, name: str) -> None:
-    """Report that the argument `name` was given under neither of its names."""
-    raise TypeError(f"{op.name}() missing 1 required positional argument: '{name}'")
+def missing_argument(op: str, name: str) -> None:
+    """Report that the argument `name` of `op` was given under neither of its names."""
+    raise TypeError(f"{op}() missing 1 required positional argument: '{name}'")
 
 
 def raise_not_a_list(op: Op, name: str) -> None:
@@ -45,8 +47,8 @@ def raise_not_a_list(op: Op, name: str) -> None:
     raise TypeError(f"{op.name}(): argument '{name}' must be tuple of Tensors, not Tensor")
 
 
-def argument_text(op: Op) -> str:
-    """The argument list of the op's function."""
+def argument_text(op: Op, *, method: bool = False) -> str:
+    """The argument list of the op's function, or of a method that takes no ``out``."""
     parts, keyword_only = [], False
     renamed = _numpy_names(op)
     for p in op.signature.parameters.values():
@@ -60,7 +62,11 @@ def argument_text(op: Op) -> str:
         has = p.default is not inspect.Parameter.empty
         missing = f"{p.name}=MISSING" if p.name in renamed else p.name
         parts.append(f"{p.name}=DEFAULTS[{p.name!r}]" if has else missing)
-    extra = [f"{theirs}=None" for theirs in renamed.values()] + (["out=None"] if op.out else [])
+    extra = [f"{theirs}=None" for theirs in renamed.values()] + (
+        ["out=None"] if op.out and not method else []
+    )
+    if method:
+        parts[0] = "self"
     if extra and not keyword_only:
         parts.append("*")
     return ", ".join(parts + extra)

@@ -6,10 +6,12 @@ from typing import Any
 
 from .. import devices, dtypes
 from ..autograd.grad_mode import FAST
-from .core import TensorCore
+from .core import TensorCore, ndarray
 from .creation import storage_dtype
 from .functions import publish
 from .methods import method
+
+_ROW_MAJOR = devices.contiguous_format
 
 
 @method
@@ -36,7 +38,7 @@ def to(
     if other is not None:
         dtype, device = other._t, other.device
     out = self
-    if device is not None:
+    if device is not None and (device != "cpu" or self._d.__class__ is not ndarray):
         out = _move(out, devices.resolve_device(device))
     if dtype is not None and dtype is not out._t:
         storage_dtype(dtype)
@@ -114,9 +116,12 @@ def cuda(self: Any, device: Any = None, non_blocking: bool = False) -> Any:
 
 
 @method
-def contiguous(self: Any, memory_format: Any = devices.contiguous_format) -> Any:
+def contiguous(self: Any, memory_format: Any = _ROW_MAJOR) -> Any:
     """This tensor with its elements in the order of `memory_format`; itself if they are."""
-    if self.is_contiguous(memory_format=memory_format):
+    if memory_format is _ROW_MAJOR and self._d.__class__ is ndarray:
+        if self._d.flags.c_contiguous:
+            return self
+    elif self.is_contiguous(memory_format=memory_format):
         return self
     return FAST["F"].clone(self, memory_format=memory_format)
 

@@ -17,6 +17,7 @@ from ..autograd import anomaly, node
 from ..autograd.grad_mode import FAST, is_inference_mode_enabled
 from ..autograd.node import AccumulateGrad, Node
 from ..errors import VersionError
+from .instances import allocator
 from .storage import INFERENCE, Storage
 
 ndarray = np.ndarray
@@ -78,17 +79,24 @@ Tensor: Any = TensorCore
 """The public class; tensor.py puts it here when it is defined."""
 
 
+new_tensor: Any = allocator(TensorCore)
+"""Makes a tensor with nothing in its slots."""
+new_storage: Any = allocator(Storage)
+"""Makes a storage record with nothing in its slots."""
+
+
 def adopt(cls: type) -> None:
     """Make `cls` the class of new tensors."""
-    global Tensor
+    global Tensor, new_tensor
     Tensor = cls
+    new_tensor = FAST["new_tensor"] = allocator(cls)
 
 
 def from_array(d: Any) -> Any:
     """A tensor over the array `d` (not copied), of the matching dtype, without a gradient."""
     if d.__class__ is not ndarray:
         d = box(d)
-    out = new(Tensor)
+    out = new_tensor()
     out._d = d
     t = d.dtype
     out._t = _BY_NUMPY.get(t) or dtypes.from_numpy_dtype(t)
@@ -137,7 +145,9 @@ def storage_of(t: Any) -> Storage:
     """The storage record that `t` shares with its views, made when first asked for."""
     s = t._s
     if s is None:
-        s = t._s = Storage(t._v)
+        s = t._s = new_storage()
+        s.version = t._v
+        s.changed_at = None
     return s
 
 

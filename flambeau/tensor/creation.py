@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.grad_mode import FAST
+from ..compiler import allocator
 from ..devices import CPU, resolve_device
 from . import core
 from .core import TensorCore, from_array
@@ -52,7 +53,7 @@ def sizes(size: tuple[Any, ...]) -> tuple[int, ...]:
     if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
         size = tuple(size[0]) if not isinstance(size[0], TensorCore) else (int(size[0]),)
     try:
-        out = tuple(n.__index__() for n in size)
+        out = tuple([n if n.__class__ is int else n.__index__() for n in size])
     except AttributeError:
         raise TypeError(f"argument 'size' must be tuple of ints, got {size}") from None
     for n in out:
@@ -205,13 +206,12 @@ def from_numpy(ndarray: Any) -> Any:
     """A tensor over the memory of a NumPy array, which must have native byte order."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    for step in ndarray.strides:
-        if step < 0:
-            raise ValueError(
-                "At least one stride in the given numpy array is negative, and tensors with "
-                "negative strides are not currently supported. (You can probably work around this "
-                "by making a copy of your array with array.copy().)"
-            )
+    if not ndarray.flags.c_contiguous and any(step < 0 for step in ndarray.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with "
+            "negative strides are not currently supported. (You can probably work around this "
+            "by making a copy of your array with array.copy().)"
+        )
     return from_array(ndarray)
 
 
@@ -360,10 +360,8 @@ def allocate(make: Maker, shape: tuple[int, ...], kind: Any) -> Any:
 
 def out_of_memory(shape: tuple[int, ...], kind: Any) -> Exception:
     """The error for a tensor that could not be allocated."""
-    from ..errors import OutOfMemoryError
-
     need = math.prod(shape) * np.dtype(kind).itemsize
-    return OutOfMemoryError(
+    return allocator.out_of_memory(
         f"not enough memory: you tried to allocate {need} bytes for a tensor of shape {list(shape)}"
     )
 
@@ -406,7 +404,7 @@ def full(
     value = fill_value._d.item() if isinstance(fill_value, TensorCore) else fill_value
     kind = storage_dtype(dtype or dtypes.scalar_dtype(value))
     array = allocate(np.empty, sizes((size,)), kind)
-    array[...] = np.asarray(value).astype(kind)
+    array.fill(np.asarray(value).astype(kind)[()])
     if out is not None:
         return into(out, array)
     return place(array, None, device, requires_grad)
@@ -458,6 +456,8 @@ def arange(
     requires_grad: bool = False,
 ) -> Any:
     """The numbers ``start, start + step, ...`` below `end`, as a 1-d tensor."""
+    if end is None and start.__class__ is int and start >= 0 and step == 1 and dtype is out is None:
+        return place(np.arange(start, dtype=np.int64), None, device, requires_grad)
     if end is None:
         start, end = 0, start
     start, end, step = (v._d.item() if isinstance(v, TensorCore) else v for v in (start, end, step))

@@ -9,7 +9,7 @@ from ..autograd.grad_mode import FAST
 from ..ops.record import Op
 from . import inplace
 from .arguments import MISSING, argument_text, call_text, missing_argument, rename_lines
-from .elementwise import derive_elementwise, dispatch_pointwise
+from .elementwise import REAL, derive_elementwise, dispatch_pointwise, short_lines
 from .generated import compile_source, source_of
 from .structured import derive_structured
 
@@ -53,13 +53,13 @@ def derive_pointwise(op: Op) -> Callable[..., Any]:
     }
     if short:
         space["short"] = derive_elementwise(op)
+        space["given"] = FAST.get(f"{op.name}_with")
+        space["REAL"] = REAL
         if not op.params and not op.out:
             function: Callable[..., Any] = space["short"]
             return function
-    conditions = [f"{p} is DEFAULTS[{p!r}]" for p in op.params] + (
-        ["out is None"] if op.out else []
-    )
-    fast = f"    if {' and '.join(conditions)}:\n        return short({tensors})\n" if short else ""
+    operands = ", ".join(op.tensors)
+    fast = short_lines(op, operands, ["out is None"] if op.out else []) if short else ""
     store = "    if out is not None:\n        return write_out(OP, out, result)\n" if op.out else ""
     source = (
         f"def {op.name}({argument_text(op)}):\n{fast}"

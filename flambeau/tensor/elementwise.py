@@ -16,7 +16,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..autograd.node import Node, OutputSlot, sum_to_shape
-from ..backends.cpu.elementwise import LARGE, Fused
+from ..backends.cpu.elementwise import Fused
 from ..compiler.expressions import (
     BUILDER,
     Expression,
@@ -24,13 +24,18 @@ from ..compiler.expressions import (
     lift,
     parameters,
     render_python,
+    substitute,
 )
 from ..compiler.expressions import apply as combine
 from ..ops.readers import NumpyNames
 from ..ops.record import COMPARE, TO_FLOAT, Op
 from . import apply, core
+from .arguments import argument_text
 from .generated import compile_source
-from .storage import Storage
+from .instances import allocator
+from .storage import INFERENCE, Storage
+
+REAL = frozenset((float, int))
 
 
 def scalar_array(t: dtypes.dtype, value: float) -> Any:
@@ -80,20 +85,13 @@ FAST.update(
     modified_out=_modified_out,
     out_tensor=_out_tensor,
     underivable=_underivable,
+    INFERENCE=INFERENCE,
     freed=lambda n: core.raise_freed(n.name()),
     BOOL=dtypes.bool_,
     Node=Node,
     OutputSlot=OutputSlot,
     apply=apply,
 )
-
-
-def _substitute(e: Expression, values: dict[str, Any]) -> Expression:
-    if e.op == "input":
-        return lift(values[e.args[0]]) if e.args[0] in values else e
-    if e.op == "const":
-        return e
-    return combine(e.op, *(_substitute(a, values) for a in e.args))
 
 
 def _without_conj(e: Expression) -> Expression:
@@ -132,11 +130,13 @@ class _Elementwise:
     result's. With `scalar`, ``o`` is a Python number and ``b`` its 0-d array.
     """
 
-    def __init__(self, op: Op, scalar: bool) -> None:
+    def __init__(self, op: Op, *, scalar: bool, given: bool = False) -> None:
         self.op, self.scalar = op, scalar
         self.binary = len(op.tensors) == 2
-        self.defaults = {p: op.defaults[p] for p in op.params}
+        self.given = op.params if given else ()
+        self.defaults = {p: op.defaults[p] for p in op.params if p not in self.given}
         self.names = dict(zip(op.tensors, "ab", strict=False))
+        self.names |= {p: f"p_{p}" for p in self.given}
         self.edges = [("e0", op.tensors[0])]
         if self.binary and not scalar:
             self.edges.append(("e1", op.tensors[1]))
@@ -144,28 +144,44 @@ class _Elementwise:
         for _, name in self.edges:
             rule = reverse_expression(op, name)
             self.rules[name] = (
-                None if rule is None else _without_conj(_substitute(rule, self.defaults))
+                None if rule is None else _without_conj(substitute(rule, self.defaults))
             )
         self.reads = {
             name: set() if rule is None else inputs_of(rule) for name, rule in self.rules.items()
         }
-        self.read = set().union(*self.reads.values())
-        self.node = f"{op.name}_{'Scalar' if scalar else ''}Backward0"
+        self.read: set[str] = set().union(*self.reads.values())
+        self.node = f"{self.form}_Backward0"
 
     @property
     def differentiable(self) -> bool:
         return any(r is not None for r in self.rules.values())
 
     def forward_text(self) -> str:
-        expression = _substitute(self.op.expression, self.defaults)
+        expression = substitute(self.op.expression, self.defaults)
         truth = self.op.promote == COMPARE
         return self._compute(
-            "d", expression, self.names, "a", f"forward_{self._form}", "    ", truth
+            "d", expression, self.names, "a", f"forward_{self.form}", "    ", truth
         )
 
     @property
-    def _form(self) -> str:
-        return f"{self.op.name}{'_scalar' if self.scalar else ''}"
+    def form(self) -> str:
+        """What distinguishes this form's function from the others of the op."""
+        scalar, given = "_scalar" if self.scalar else "", "_with" if self.given else ""
+        return f"{self.op.name}{scalar}{given}"
+
+    @property
+    def arguments(self) -> str:
+        """The function's arguments: the operands and the parameters that are given."""
+        return ", ".join(["self", *["o"][: self.binary], *self.given])
+
+    def number_lines(self) -> list[str]:
+        """Statements that make arrays of the operands and parameters that are numbers."""
+        lines = []
+        pairs = [("b", "o")] if self.scalar else []
+        for array, number in [*pairs, *((f"p_{p}", p) for p in self.given)]:
+            lines += [f"{array} = t.scalars.get({number})", f"if {array} is None:"]
+            lines.append(f"    {array} = scalar_array(t, {number})")
+        return lines
 
     def _compute(
         self,
@@ -183,8 +199,8 @@ class _Elementwise:
             return f"{indent}{target} = {rendered.text}\n"
         used = [n for n in names if n in inputs_of(e)]
         arguments = ", ".join(names[n] for n in used)
-        FAST[f"large_{label}"] = _fused(label, e, used, truth)
-        lines = [f"if {size_of}.size < {LARGE}:"]
+        fused = FAST[f"large_{label}"] = _fused(label, e, used, truth)
+        lines = [f"if {size_of}.size < {fused.least}:"]
         lines += [f"    {line}" for line in rendered.statements]
         lines += [f"    {target} = {rendered.text}", "else:"]
         lines.append(f"    {target} = large_{label}({arguments})")
@@ -194,17 +210,20 @@ class _Elementwise:
         """When the dtype ``t`` is one for the general way."""
         if "f" in self.op.refuse:
             return "t.plain_float or not t.plain"
-        if self.op.promote == TO_FLOAT or self.scalar or "i" in self.op.refuse:
+        numbers = self.scalar or self.given
+        if self.op.promote == TO_FLOAT or numbers or "i" in self.op.refuse:
             return "not t.plain_float"
         return "not t.plain"
 
     def function_source(self) -> str:
-        op, name = self.op, f"{self.op.name}{'_scalar' if self.scalar else ''}"
-        arguments = "self, o" if self.binary else "self"
-        general = f"general_{op.name}({arguments})"
-        lines = [f"def {name}({arguments}):"]
+        op, arguments = self.op, self.arguments
+        given = "_with" if self.given else ""
+        general = f"general_{op.name}{given}({arguments})"
+        lines = [f"def {self.form}({arguments}):"]
         if self.binary and not self.scalar:
-            for_number = general if op.numbers == "none" else f"{op.name}_scalar(self, o)"
+            for_number = (
+                general if op.numbers == "none" else f"{op.name}_scalar{given}({arguments})"
+            )
             lines += ["    c = o.__class__", "    if c is float or c is int:"]
             lines.append(f"        return {for_number}")
         lines += ["    try:", "        a = self._d", "        t = self._t"]
@@ -213,16 +232,12 @@ class _Elementwise:
         lines += ["    except AttributeError:", f"        return {general}"]
         same = "t is not u or " if self.binary and not self.scalar else ""
         lines += [f"    if {same}{self.guard()}:", f"        return {general}"]
-        if self.scalar:
-            lines += ["    b = t.scalars.get(o)", "    if b is None:"]
-            lines += ["        b = scalar_array(t, o)"]
+        lines += [f"    {line}" for line in self.number_lines()]
         text = "\n".join(lines) + "\n"
-        if self.binary and not self.scalar:
-            compute = "".join("    " + line + "\n" for line in self.forward_text().splitlines())
-            text += f"    try:\n{compute}    except ValueError as error:\n"
-            text += f"        raise explain_{op.name}((self, o), error) from None\n"
-        else:
-            text += self.forward_text()
+        compute = "".join("    " + line + "\n" for line in self.forward_text().splitlines())
+        operands = "(self, o)" if self.binary and not self.scalar else "(self,)"
+        text += f"    try:\n{compute}    except (ValueError, MemoryError) as error:\n"
+        text += f"        raise explain_{op.name}({operands}, error) from None\n"
         return text + self._wrap_source()
 
     def _wrap_source(self) -> str:
@@ -230,7 +245,7 @@ class _Elementwise:
         text = f"""\
     if d.__class__ is not nd:
         d = box(d)
-    out = new(Tensor)
+    out = new_tensor()
     out._d = d
     out._t = {result}
     out._v = 0
@@ -246,7 +261,7 @@ class _Elementwise:
         if len(self.edges) == 2:
             head = "    e0 = self._gf\n    e1 = o._gf\n"
             tests = ["e0 is not None or e1 is not None"]
-        saves = [f"n = new({self.node})", "n.dep = 0", "n.g = None", "n.e0 = e0"]
+        saves = [f"n = new_{self.node}()", "n.dep = 0", "n.g = None", "n.e0 = e0"]
         if len(self.edges) == 2:
             saves.append("n.e1 = e1")
         saves += self._save_lines()
@@ -294,19 +309,27 @@ class _Elementwise:
                 lines.append(f"if {edge} is not None:")
                 block = [f"    {line}" for line in block]
             lines += block
-        if self.scalar and self.op.tensors[1] in self.read:
-            lines.append("n.b = b")
+        lines += [f"n.{v} = {v}" for v in self._kept_numbers(self.read)]
         if "out" in self.read:
-            lines += ["n.d = d", "n.s = out._s = Storage(0)"]
+            lines += [
+                "n.d = d",
+                "n.s = out._s = s = new_storage()",
+                "s.version = 0",
+                "s.changed_at = None",
+            ]
         return lines
+
+    def _kept_numbers(self, read: set[str]) -> list[str]:
+        """The arrays of numbers among what is `read`."""
+        kept = ["b"] if self.scalar and self.op.tensors[1] in read else []
+        return kept + [f"p_{p}" for p in self.given if p in read]
 
     def slots(self) -> list[str]:
         names = [e for e, _ in self.edges]
         for letter in sorted({letter for letter, _, _ in self._holders()}):
             names += [f"x{letter}", f"v{letter}"]
         names += [f"s{letter}" for letter, _ in self._shapes_needed()]
-        if self.scalar and self.op.tensors[1] in self.read:
-            names.append("b")
+        names += self._kept_numbers(self.read)
         if "out" in self.read:
             names += ["d", "s"]
         return names
@@ -332,8 +355,8 @@ class _Elementwise:
                     f"    modified(x{letter}, n.v{letter}, n)",
                     f"{letter} = x{letter}" + ("" if recorded else "._d"),
                 ]
-        if self.scalar and self.op.tensors[1] in self.reads[name]:
-            lines.append("b = from_array(n.b)" if recorded else "b = n.b")
+        for v in self._kept_numbers(self.reads[name]):
+            lines.append(f"{v} = from_array(n.{v})" if recorded else f"{v} = n.{v}")
         if "out" in self.reads[name]:
             lines += ["d = n.d", "if d is None:", "    freed(n)", "if n.s.version:"]
             lines += ["    modified_out(n)"]
@@ -356,7 +379,7 @@ class _Elementwise:
                 rendered = render_python(rule, names, prefix)
                 block += [*rendered.statements, f"r = {rendered.text}"]
             else:
-                label = f"backward_{self._form}_{name}"
+                label = f"backward_{self.form}_{name}"
                 block += self._compute("r", rule, names, "g", label, "").splitlines()
             if len(self.edges) == 2:
                 kept = (letter, edge) in self._shapes_needed()
@@ -373,24 +396,127 @@ class _Elementwise:
         return f"    def {method}(n, g, push, keep):\n{body}"
 
 
+_CHANGE_LINES = """\
+    if s is None and TRACE is None:
+        self._v += 1
+    else:
+        note_change(self, {name!r})
+    return self
+"""
+
+
+def _inplace_source(form: _Elementwise) -> str:
+    """The short function that writes the value of `form` into ``self``, recording nothing."""
+    op, name = form.op, f"inplace_{form.form}"
+    named = "".join(f", {p}={p}" for p in form.given)
+    general = f"return inplace_{op.name}_general(self{', o' if form.binary else ''}{named})"
+    lines = [f"def {name}({form.arguments}):"]
+    if form.binary and not form.scalar:
+        scalar = f"inplace_{op.name}_scalar{'_with' if form.given else ''}({form.arguments})"
+        lines += [
+            "    c = o.__class__",
+            "    if c is float or c is int:",
+            f"        return {scalar}",
+        ]
+    lines += ["    try:", "        a = self._d", "        t = self._t", "        s = self._s"]
+    tests = ["not t.plain_float", "a.__class__ is not nd", "s is INFERENCE"]
+    graded = "self._gf is not None"
+    if form.binary and not form.scalar:
+        lines += ["        b = o._d"]
+        tests.insert(0, "o._t is not t")
+        graded = "(self._gf is not None or o._gf is not None)"
+    tests.append(f"{graded} and (PLAIN or recording())")
+    lines += ["    except AttributeError:", f"        {general}"]
+    lines += [f"    if {' or '.join(tests)}:", f"        {general}"]
+    lines += [f"    {line}" for line in form.number_lines()]
+    e = substitute(op.expression, form.defaults)
+    rendered = render_python(e, form.names, "N_")
+    into = isinstance(FAST.get(f"N_{e.op}"), np.ufunc) and rendered.text.startswith(f"N_{e.op}(")
+    value = f"d = {rendered.text[:-1]}, out=a)" if into else f"d = {rendered.text}"
+    used = ", ".join(form.names[n] for n in form.names if n in inputs_of(e))
+    fused = FAST[f"large_forward_{form.form}"]
+    lines += ["    try:", f"        if a.size < {fused.least}:"]
+    lines += [f"            {line}" for line in (*rendered.statements, value)]
+    lines += ["        else:", f"            d = large_forward_{form.form}.into(a, {used})"]
+    lines += ["        if d is not a:", "            if d.shape != a.shape:"]
+    lines += [f"                {general}", "            a[...] = d"]
+    lines += ["    except (ValueError, MemoryError):", f"        {general}"]
+    return "\n".join(lines) + "\n" + _CHANGE_LINES.format(name=f"{op.name}_")
+
+
+def derive_short_inplace(op: Op, general: Callable[..., Any]) -> Callable[..., Any]:
+    """The method ``op_`` of an element-wise op; `general` is for what its short form leaves out."""
+    FAST[f"inplace_{op.name}_general"] = general
+    for form in _forms(op):
+        compile_source(f"{op.name}_", _inplace_source(form), FAST)
+    operands = ", ".join(["self", *op.tensors[1:]])
+    named = "".join(f", {p}={p}" for p in op.params)
+    space = {
+        "DEFAULTS": op.defaults,
+        "REAL": REAL,
+        "general": general,
+        "given": FAST.get(f"inplace_{op.name}_with"),
+        "short": FAST[f"inplace_{op.name}"],
+        "__name__": "flambeau.tensor.generated",
+    }
+    source = (
+        f"def {op.name}_({argument_text(op, method=True)}):\n{short_lines(op, operands, [])}"
+        f"    return general({operands}{named})\n"
+    )
+    compile_source(f"{op.name}_", source, space)
+    method: Callable[..., Any] = space[f"{op.name}_"]
+    return method
+
+
+def short_lines(op: Op, operands: str, conditions: list[str]) -> str:
+    """Statements that take the short way, with default or given parameters, where one serves."""
+    plain = [f"{p} is DEFAULTS[{p!r}]" for p in op.params]
+    test = " and ".join([*plain, *conditions]) or "True"
+    text = f"    if {test}:\n        return short({operands})\n"
+    if op.params:
+        numbers = [f"{p}.__class__ in REAL" for p in op.params]
+        text += f"    if {' and '.join([*numbers, *conditions])}:\n"
+        text += f"        return given({operands}, {', '.join(op.params)})\n"
+    return text
+
+
+def has_short_form(op: Op) -> bool:
+    """Whether `derive_elementwise` can write a function of `op`."""
+    plain = len(op.tensors) <= 2 and all(p in op.defaults for p in op.params)
+    return op.family == "pointwise" and plain and op.expression.op != "input"
+
+
+def _forms(op: Op) -> list[_Elementwise]:
+    """The forms an op's short function has: with a number, and with parameters given."""
+    scalars = (False, True)[: len(op.tensors)]
+    both = (False, True) if op.params else (False,)
+    return [_Elementwise(op, scalar=s, given=g) for g in both for s in scalars]
+
+
 def derive_elementwise(op: Op) -> Callable[..., Any]:
-    """The short function of an element-wise op at default parameters."""
-    forms = [_Elementwise(op, scalar=False)]
-    if len(op.tensors) == 2:
-        forms.append(_Elementwise(op, scalar=True))
+    """The short function of an element-wise op at default parameters.
+
+    That for given ones, which must be numbers, goes by the op's name and ``_with``.
+    """
+    count = len(op.tensors)
     params = {p: op.defaults[p] for p in op.params}
 
     def general(*tensors: Any) -> Any:
         return dispatch_pointwise(op, tensors, params)
 
+    def general_with(*values: Any) -> Any:
+        given = dict(zip(op.params, values[count:], strict=True))
+        return dispatch_pointwise(op, values[:count], given)
+
     FAST[f"general_{op.name}"] = general
+    FAST[f"general_{op.name}_with"] = general_with
     FAST[f"explain_{op.name}"] = lambda tensors, error: apply.explain(op, tensors, error)
     FAST["from_array"] = core.from_array
-    for form in forms:
+    for form in _forms(op):
         if form.differentiable:
             compile_source(op.name, form.node_source(), FAST)
-        source = form.function_source().replace(f"def {op.name}", f"def {op.name}", 1)
-        compile_source(op.name, source, FAST)
+            FAST[f"new_{form.node}"] = allocator(FAST[form.node])
+        compile_source(op.name, form.function_source(), FAST)
     function: Callable[..., Any] = FAST[op.name]
     return function
 

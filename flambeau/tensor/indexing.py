@@ -42,6 +42,8 @@ def get(t: Any, index: Any) -> Any:
         _check_slice(index)
         return FAST["F"].basic_index(t, index)
     items = index if isinstance(index, tuple) else (index,)
+    if is_basic(items):
+        return FAST["F"].basic_index(t, items)
     basic, advanced = split(t, items)
     out = t if basic is None else FAST["F"].basic_index(t, basic)
     if advanced is None:
@@ -126,12 +128,25 @@ def _check_slice(s: slice) -> None:
         raise ValueError("step must be greater than zero")
 
 
+def is_basic(items: tuple[Any, ...]) -> bool:
+    """Whether an index needs no arrays and can be given to NumPy as it is."""
+    ellipses = 0
+    for i in items:
+        c = i.__class__
+        if c is slice:
+            step = i.step
+            if step is not None:
+                _check_slice(i)
+        elif i is Ellipsis:
+            ellipses += 1
+        elif c is not int and i is not None:
+            return False
+    return ellipses < 2
+
+
 def split(t: Any, items: tuple[Any, ...]) -> tuple[Any, Any]:
     """The basic part of an index and the arrays for what it leaves (either may be None)."""
-    if all(type(i) in (int, slice) for i in items):
-        for i in items:
-            if type(i) is slice:
-                _check_slice(i)
+    if is_basic(items):
         return items, None
     normal = [_normal(i) for i in items]
     consumed = sum(_consumes(i) for i in normal)

@@ -17,9 +17,11 @@ from .. import dtypes
 from ..autograd import anomaly
 from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..autograd.node import move_retention
-from ..ops.record import Op
-from .apply import rule_of
+from ..ops.record import COMPARE, Op, find
+from . import apply
 from .core import TensorCore, bump, check_inference, from_array, is_leaf_node
+from .recording import rule_of
+from .storage import INFERENCE
 from .views import check_view, rebase, renew_views, view_alias
 
 
@@ -66,8 +68,12 @@ def run_inplace(op: Op, function: Callable[..., Any], t: Any, *args: Any, **kwar
     check_writable(t, where)
     operand = t
     alias = None
+    others = any(isinstance(a, TensorCore) and a._gf is not None for a in args)
+    graded = recording and (t._gf is not None or others)
+    if not graded and _write_formula(op, t, args, kwargs):
+        note_change(t, where)
+        return t
     if recording:
-        others = any(isinstance(a, TensorCore) and a._gf is not None for a in args)
         if (t._gf is not None or others) and saves_input(op):
             operand = from_array(t._d.copy())
             operand._gf = t._gf
@@ -82,6 +88,19 @@ def run_inplace(op: Op, function: Callable[..., Any], t: Any, *args: Any, **kwar
         alias._gf = t._gf  # second derivatives follow the saved value to its true past
     write(t, result, where, recording)
     return t
+
+
+def _write_formula(op: Op, t: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Compute an element-wise op into its first argument; False where it takes another way."""
+    count = len(op.tensors) - 1
+    if op.family != "pointwise" or len(args) < count or not kwargs.keys() <= set(op.params):
+        return False
+    given = dict(zip(op.params, args[count:], strict=False))
+    params = {**op.defaults, **given, **kwargs}
+    if len(params) != len(op.params) or len(args) > count + len(op.params):
+        return False
+    ordered = {p: params[p] for p in op.params}
+    return apply.pointwise_into(op, t, args[:count], ordered)
 
 
 def become(t: Any, result: Any) -> Any:
@@ -136,14 +155,109 @@ def adopt_history(t: Any, node: Any, where: str) -> None:
         renew_views(t)
 
 
+def _is_simple(t: Any) -> bool:
+    """Whether `t` can be written to with no more ado than counting the change."""
+    d = t._d
+    plain = d.__class__ is np.ndarray and d.flags.writeable and t._s is not INFERENCE
+    return plain and (t._gf is None or not (FAST["PLAIN"] or is_grad_enabled()))
+
+
+def _write_zero(t: Any, *rest: Any, **more: Any) -> bool:
+    if rest or more or not _is_simple(t):
+        return False
+    t._d.fill(0)
+    return True
+
+
+def _write_number(t: Any, value: Any = None, *rest: Any, **more: Any) -> bool:
+    plain = (value.__class__ is float or value.__class__ is int) and t._t.plain_float
+    if rest or more or not plain or not _is_simple(t):
+        return False
+    t._d.fill(value)
+    return True
+
+
+def _write_copy(t: Any, source: Any = None, *rest: Any, **more: Any) -> bool:
+    if rest or more or source.__class__ is not t.__class__ or source._t is not t._t:
+        return False
+    if source._d.__class__ is not np.ndarray or source._d.shape != t._d.shape:
+        return False
+    if (source._gf is not None and (FAST["PLAIN"] or is_grad_enabled())) or not _is_simple(t):
+        return False
+    np.copyto(t._d, source._d)
+    return True
+
+
+_WRITERS = {"zero": _write_zero, "fill": _write_number, "copy": _write_copy}
+"""Ops that only put values into a tensor: each writes them where that is simple, or says False."""
+
+
+FAST["note_change"] = note_change
+
+
+class _Through:
+    """The reader for a composite that hands its first tensor to one op: in place, for this one."""
+
+    writes = True
+    methods: dict[str, Callable[..., Any]] = {}
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        function: Callable[..., Any] = getattr(FAST["F"], name)
+        op = find(name)
+        if op is None or op.family != "pointwise":
+            return function
+        method = self.methods.get(name)
+        if method is None:
+            method = self.methods[name] = derive_inplace(op, function)
+
+        def hand_on(first: Any, *rest: Any) -> Any:
+            return method(first, *rest) if first is self._target else function(first, *rest)
+
+        return hand_on
+
+
 def derive_inplace(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     """The method ``op_`` of an op."""
+    from .elementwise import derive_short_inplace, has_short_form
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         return run_inplace(op, function, self, *args, **kwargs)
 
+    if op.through:
+
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return op.forward(_Through(self), self, *args, **kwargs)
+
+    elif has_short_form(op) and op.promote != COMPARE and not op.result:
+        method = derive_short_inplace(op, method)
+    elif op.name in _WRITERS:
+        method = _written(op, _WRITERS[op.name], method)
     method.__name__ = method.__qualname__ = f"{op.name}_"
     method.__doc__ = f"In-place version of :func:`{op.name}`."
+    return method
+
+
+def _written(
+    op: Op, writer: Callable[..., bool], general: Callable[..., Any]
+) -> Callable[..., Any]:
+    where = f"{op.name}_"
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            done = writer(self, *args, **kwargs)
+        except AttributeError:
+            done = False  # no array of its own
+        if not done:
+            return general(self, *args, **kwargs)
+        if self._s is None and FAST["TRACE"] is None:
+            self._v += 1
+        else:
+            note_change(self, where)
+        return self
+
     return method
 
 

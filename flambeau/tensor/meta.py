@@ -26,7 +26,7 @@ def run(op: Op, values: dict[str, Any]) -> Any:
             link(out, tensors[0], op, rest, number if isinstance(result, tuple) else None)
     if op.family == "view":
         return tuple(outs) if isinstance(result, tuple) else outs[0]
-    return outs[0] if op.outputs == 1 else op.result_class(*outs)
+    return outs[0] if op.outputs == 1 else tuple.__new__(op.result_class, outs)
 
 
 def _array(v: Any, is_list: bool) -> Any:

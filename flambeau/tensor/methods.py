@@ -1,4 +1,8 @@
-"""Tensor methods from op records: ``x.softmax(1)``, ``x.add_(y)``, and the few with own shapes."""
+"""Tensor methods from op records: ``x.softmax(1)``, ``x.add_(y)``, and the few with own shapes.
+
+A method is derived when it is first looked up. Until then the class holds an `Underived` of its
+name: an ordinary attribute, because a class with a ``__getattr__`` has every look-up slowed down.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd.grad_mode import FAST
-from ..ops.record import ALIASES, REGISTRY, Op, find
+from ..ops.record import ALIASES, REGISTRY, Op, find, watchers
 from .inplace import derive_inplace
+from .tensor import Tensor
 
 _EXTRA: dict[str, Callable[..., Any]] = {}
 
@@ -19,19 +24,14 @@ def method(f: Callable[..., Any]) -> Callable[..., Any]:
     return f
 
 
-def derive_method(name: str) -> Any:
-    """The method called `name`, or None if no op has one."""
-    if name in _EXTRA:
-        return _EXTRA[name]
+def _derive(name: str) -> Callable[..., Any]:
+    """The method called `name`, of the op of that name or in place."""
     op = find(name)
     if op is not None and op.method and op.tensors:
         function = getattr(FAST["F"], op.name)
         return function if op.varargs is None else _with_sizes(op, function)
-    if name.endswith("_"):
-        op = find(name[:-1])
-        if op is not None and op.inplace:
-            return derive_inplace(op, getattr(FAST["F"], op.name))
-    return None
+    op = REGISTRY[ALIASES.get(name[:-1], name[:-1])]
+    return derive_inplace(op, getattr(FAST["F"], op.name))
 
 
 def _with_sizes(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,7 +41,9 @@ def _with_sizes(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(self: Any, *sizes: Any, **kwargs: Any) -> Any:
         if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-            sizes = sizes[0]
+            (sizes,) = sizes
+        if not kwargs:
+            return function(self, sizes)
         if name in kwargs:
             return function(self, **kwargs)
         return function(self, sizes, **kwargs)
@@ -49,9 +51,35 @@ def _with_sizes(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def method_names() -> list[str]:
-    """The names of all derived methods."""
-    found = [n for n, op in REGISTRY.items() if op.method]
-    found += [n for n, target in ALIASES.items() if REGISTRY[target].method]
-    found += [f"{n}_" for n, op in REGISTRY.items() if op.inplace]
-    return found + list(_EXTRA)
+class Underived:
+    """Stands in the class for the method called `name` and is replaced by it when looked up."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        derived = _derive(self.name)
+        setattr(Tensor, self.name, derived)
+        return derived.__get__(instance, owner)
+
+
+def install_methods() -> None:
+    """Give the class the methods of all ops, of those too that are declared from now on."""
+    for name in _EXTRA.keys() - vars(Tensor).keys():
+        setattr(Tensor, name, _EXTRA[name])
+    for op in REGISTRY.values():
+        _install(op)
+    watchers.append(_install)
+
+
+def _install(op: Op) -> None:
+    """Give the class the methods of `op`, but for those that it has."""
+    names = (op.name, *op.aliases)
+    wanted = list(names) if op.method and op.tensors else []
+    if op.inplace:
+        wanted += [f"{name}_" for name in names]
+    for name in wanted:
+        if name not in vars(Tensor):
+            setattr(Tensor, name, Underived(name))

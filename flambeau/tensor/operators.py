@@ -76,10 +76,16 @@ for _name, _op in {
 
 
 def _inplace_operator(name: str, method: str) -> None:
-    def operator(self: Any, other: Any) -> Any:
-        return getattr(self, method)(other) if isinstance(other, _OPERANDS) else NotImplemented
+    def first(self: Any, other: Any) -> Any:
+        change = getattr(Tensor, method)  # derives the op
 
-    setattr(Tensor, name, operator)
+        def operator(self: Any, other: Any) -> Any:
+            return change(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+        setattr(Tensor, name, operator)
+        return operator(self, other)
+
+    setattr(Tensor, name, first)
 
 
 for _name, _op in {

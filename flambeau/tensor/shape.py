@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+_item = tuple.__getitem__
+
 
 class Size(tuple[int, ...]):
     """The sizes of a tensor's dimensions: a tuple with ``numel()``."""
@@ -19,8 +21,8 @@ class Size(tuple[int, ...]):
         return f"torch.Size([{', '.join(map(str, self))}])"
 
     def __getitem__(self, index: Any) -> Any:
-        part = tuple.__getitem__(self, index)
-        return Size(part) if isinstance(index, slice) else part
+        part = _item(self, index)
+        return Size(part) if part.__class__ is tuple else part
 
     def __add__(self, other: Any) -> Size:
         return Size(tuple.__add__(self, tuple(other)))

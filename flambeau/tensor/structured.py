@@ -1,15 +1,18 @@
-"""The functions of ops that are declared as functions of arrays: unwrap, compute, wrap, record."""
+"""The functions of ops that are declared as functions of arrays: unwrap, compute, wrap, record.
+
+Each is written out as straight lines: what an op does not have (optional arguments, lists, several
+results, a derivative, ``out``) is not in its function. ``generated.source_of("softmax")`` shows it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from ..autograd.grad_mode import FAST, is_grad_enabled
+from .. import dtypes
+from ..autograd.grad_mode import FAST
 from ..ops.record import Op
-from . import apply, core
+from . import apply, core, inplace, views
 from .arguments import (
     MISSING,
     argument_text,
@@ -20,127 +23,193 @@ from .arguments import (
     rename_lines,
 )
 from .generated import compile_source
-from .storage import Storage
+from .recording import Recording, indented
 
-
-def _unwrap_lines(op: Op) -> list[str]:
-    lines = []
-    for name in op.tensors:
-        if name in op.lists:
-            lines.append(f"if isinstance({name}, TensorCore):")
-            lines.append(f"    raise_not_a_list(OP, {name!r})")
-            lines.append(f"a_{name} = [t._d for t in {name}]")
-        elif name in op.optional:
-            lines.append(f"a_{name} = None if {name} is None else {name}._d")
-        else:
-            lines.append(f"a_{name} = {name}._d")
-    return lines
-
-
-def _short_view_lines(op: Op) -> str:
-    """Wrapping a view that nothing is recorded for, written out."""
-    first = op.tensors[0]
-    args = "".join(f"{n}, " for n in op.signature.parameters if n != first)
-    test = f"{first}._gf is None and d.__class__ is nd"
-    if op.retypes:
-        test += f" and d.dtype is a_{first}.dtype"
-    if op.retypes or op.may_copy:
-        test += f" and (d.base is a_{first} or (d.base is not None and d.base is a_{first}.base))"
-    return f"""\
-    if {test}:
-        s = {first}._s
-        if s is None:
-            s = {first}._s = Storage({first}._v)
-        out = new(Tensor)
-        out._d = d
-        out._t = {first}._t
-        out._s = s
-        out._v = 0
-        out._gf = out._grad = None
-        if FAST["PLAIN"] or recording():
-            out._view = ({first}, OP, ({args}), None)
-        else:
-            out._view = ({first}, None, (), None)
-        return out
-"""
-
-
-def _short_lines(op: Op) -> str:
-    """Wrapping a single result that nothing is recorded for, written out."""
-    if op.family == "view" or op.outputs != 1 or op.extras:
-        return ""
-    tests = ["out is None"] if op.out else []
-    for name in op.tensors:
-        if name in op.lists:
-            tests.append(f"all(t._gf is None for t in {name})")
-        elif name in op.optional:
-            tests.append(f"({name} is None or {name}._gf is None)")
-        else:
-            tests.append(f"{name}._gf is None")
-    if not op.tensors:
-        return ""
-    return f"    if {' and '.join(tests)}:\n        return from_array(d)\n"
-
-
-MISTAKES = (ValueError, TypeError, AttributeError, RuntimeError, IndexError)
+MISTAKES = (ValueError, TypeError, AttributeError, RuntimeError, IndexError, MemoryError)
 """What a forward function raises on wrong arguments, by itself or by NumPy."""
 
+FAST.update(
+    BY_NUMPY=dtypes._BY_NUMPY,
+    MISSING=MISSING,
+    MISTAKES=MISTAKES,
+    TensorCore=core.TensorCore,
+    explain=apply.explain,
+    missing_argument=missing_argument,
+    number_type=dtypes.from_numpy_dtype,
+    otherwise=other_arguments,
+    raise_not_a_list=raise_not_a_list,
+    shares_memory=views.shares_memory,
+    tuple_new=tuple.__new__,
+    write_out=inplace.write_out,
+)
 
-def _foreign(op: Op, name: str) -> str:
-    """The test whether the argument `name` is held by another device than the CPU."""
-    if name in op.lists:
-        return f"any(a.__class__ is not nd for a in a_{name})"
-    absent = f"a_{name} is not None and " if name in op.optional else ""
-    return f"({absent}a_{name}.__class__ is not nd)"
+
+class _Structured:
+    """Writes the function of one op; ``arr`` is what its forward function returns.
+
+    For each result ``arr``, ``kind`` and ``res`` are its array, its dtype and its tensor (``arr0``,
+    ``kind0``, ``res0``... where there are several); ``a_<name>`` is the array of a tensor argument.
+    """
+
+    def __init__(self, op: Op) -> None:
+        self.op = op
+        self.recording = Recording(op) if op.differentiable else None
+        self.marks = [""] if op.outputs == 1 else [str(i) for i in range(op.outputs)]
+
+    def source(self) -> str:
+        """The whole function."""
+        op = self.op
+        values = ", ".join(f"{n!r}: {n}" for n in op.signature.parameters)
+        general = f"return otherwise(OP_{op.name}, {{{values}}})"
+        foreign = " or ".join(self._foreign(name) for name in op.tensors)
+        tensors = "".join(f"{n}, " for n in op.tensors)
+        lines = ["try:", *indented(self._unwrap_lines()), "except AttributeError:"]
+        lines += [f"    {general}", f"if {foreign}:", f"    {general}", "try:"]
+        lines += [f"    arr = forward_{op.name}({call_text(op, array=True)})"]
+        lines += ["except MISTAKES as error:"]
+        lines += [f"    raise explain(OP_{op.name}, ({tensors}), error) from None"]
+        lines += self._many_lines() if op.outputs == 0 else self._result_lines()
+        head = f"def structured_{op.name}({argument_text(op)}):\n{rename_lines(op)}"
+        return head + "\n".join(indented(lines)) + "\n"
+
+    def _unwrap_lines(self) -> list[str]:
+        lines = []
+        for name in self.op.tensors:
+            if name in self.op.lists:
+                lines.append(f"if isinstance({name}, TensorCore):")
+                lines.append(f"    raise_not_a_list(OP_{self.op.name}, {name!r})")
+                lines.append(f"a_{name} = [t._d for t in {name}]")
+            elif name in self.op.optional:
+                lines.append(f"a_{name} = None if {name} is None else {name}._d")
+            else:
+                lines.append(f"a_{name} = {name}._d")
+        return lines
+
+    def _foreign(self, name: str) -> str:
+        """The test whether the argument `name` is held by another device than the CPU."""
+        if name in self.op.lists:
+            return f"[a for a in a_{name} if a.__class__ is not nd]"
+        absent = f"a_{name} is not None and " if name in self.op.optional else ""
+        return f"({absent}a_{name}.__class__ is not nd)"
+
+    # ------------------------------------------------------------ a known number of results
+    def _result_lines(self) -> list[str]:
+        op = self.op
+        parts = [f"arr{i}" for i in self.marks] + [f"x_{name}" for name in op.extras]
+        lines = [] if parts == ["arr"] else [f"{', '.join(parts)} = arr"]
+        for i in self.marks:
+            lines += self._wrap_lines(i)
+        if op.family == "view":
+            lines += self._view_lines("res", "None")
+        if self.recording is not None:
+            attach = ["res._gf = node"] if op.outputs == 1 else []
+            for i in self.marks if op.outputs > 1 else ():
+                if int(i) not in op.fixed:
+                    attach += [f"if kind{i}.inexact:", *indented(_slot_lines(f"res{i}", i))]
+            lines += self._record_lines(self.recording, [f"res{i}" for i in self.marks], attach)
+        if op.family != "view":
+            lines += ["if not PLAIN:", *[f"    mark(res{i})" for i in self.marks]]
+        result = "res"
+        if op.outputs != 1:
+            result = f"({''.join(f'res{i}, ' for i in self.marks)})"
+            if op.fields:
+                result = f"tuple_new(RESULT_{op.name}, {result})"
+        if op.out:
+            lines += ["if out is not None:", f"    return write_out(OP_{op.name}, out, {result})"]
+        return [*lines, f"return {result}"]
+
+    def _wrap_lines(self, i: str) -> list[str]:
+        """Statements that make the tensor of the result `i`."""
+        op = self.op
+        lines = [f"if arr{i}.__class__ is not nd:", f"    arr{i} = box(arr{i})"]
+        lines += [f"res{i} = new_tensor()", f"res{i}._d = arr{i}"]
+        if op.family == "view" and not op.retypes:
+            lines.append(f"res{i}._t = kind{i} = {op.tensors[0]}._t")
+        else:
+            lines += [
+                f"stored = arr{i}.dtype",
+                f"res{i}._t = kind{i} = BY_NUMPY.get(stored) or number_type(stored)",
+            ]
+        return [
+            *lines,
+            f"res{i}._v = 0",
+            f"res{i}._s = res{i}._view = res{i}._grad = res{i}._gf = None",
+        ]
+
+    def _view_lines(self, out: str, number: str) -> list[str]:
+        """Statements that link `out` with the tensor it looks at, as output `number` of the op."""
+        op, first = self.op, self.op.tensors[0]
+        args = "".join(f"{n}, " for n in op.signature.parameters if n != first)
+        lines = [
+            f"store = {first}._s",
+            "if store is None:",
+            f"    store = {first}._s = new_storage()",
+            f"    store.version = {first}._v",
+            "    store.changed_at = None",
+            f"{out}._s = store",
+            f"seen = OP_{op.name} if PLAIN or recording() else None",
+            f"{out}._view = ({first}, seen, ({args}), {number})",
+        ]
+        if not (op.retypes or op.may_copy):
+            return lines
+        near = f"arr.base is a_{first} or (arr.base is not None and arr.base is a_{first}.base)"
+        test = f"if arr is a_{first} or {near} or shares_memory(arr, a_{first}):"
+        return [test, *indented(lines), "elif not PLAIN:", "    mark(res)"]
+
+    def _record_lines(self, writer: Recording, outs: list[str], attach: list[str]) -> list[str]:
+        """Statements that make a node, if an argument needs one, and `attach` it to the results."""
+        op = self.op
+        if writer.listed:
+            (name,) = op.tensors
+            lines = [f"e0 = tuple([t._gf for t in {name}])"]
+            needed = "[e for e in e0 if e is not None]"
+        else:
+            absent = {
+                n: f"None if {n} is None else " if n in op.optional else "" for n in op.tensors
+            }
+            lines = [f"{e} = {absent[n]}{n}._gf" for n, e in writer.edges.items()]
+            needed = " or ".join(f"{e} is not None" for e in writer.edges.values())
+        if len(writer.edges) > 1:
+            needed = f"({needed})"
+        inexact = " and kind.inexact" if op.outputs == 1 else ""
+        lines.append(f"if {needed} and (PLAIN or recording()){inexact}:")
+        return [*lines, *indented([*writer.fill_lines(outs), *attach])]
+
+    # ------------------------------------------------------------ as many results as there are
+    def _many_lines(self) -> list[str]:
+        op = self.op
+        lines = ["results = []"]
+        if op.family != "view":
+            lines += ["for part in arr:", "    results.append(from_array(part))"]
+            return [*lines, "return tuple(results)"]
+        body = [*self._wrap_lines(""), *self._view_lines("res", "place"), "results.append(res)"]
+        lines += ["place = 0", "for arr in arr:", *indented([*body, "place += 1"])]
+        if self.recording is not None:
+            one = ["if place == 1:", "    res._gf = node", "else:"]
+            one += ["    place = 0", "    for res in results:"]
+            attach = [*one, *indented([*_slot_lines("res", "place"), "place += 1"], 2)]
+            attach = ["if results and kind.inexact:", *indented(attach)]
+            lines += self._record_lines(self.recording, [], attach)
+        return [*lines, "return tuple(results)"]
+
+
+def _slot_lines(out: str, index: str) -> list[str]:
+    """Statements that lead `out` to the node ``node`` as its output `index`."""
+    lines = ["slot = new_slot()", "slot.dep = 0", "slot.g = None", "slot.e0 = node"]
+    return [*lines, f"slot.index = {index}", f"{out}._gf = slot"]
 
 
 def derive_structured(op: Op) -> Callable[..., Any]:
     """The function of an op that is declared as a function of arrays."""
-    foreign = " or ".join(_foreign(op, name) for name in op.tensors)
-    values = ", ".join(f"{n!r}: {n}" for n in op.signature.parameters)
-    tensors = "".join(f"{n}, " for n in op.tensors)
-    unwrap = "".join(f"        {line}\n" for line in _unwrap_lines(op)) or "        pass\n"
-    test = f"    if {foreign}:\n        return otherwise(OP, {{{values}}})\n"
-    finish = "finish_view" if op.family == "view" else "finish"
-    store = "    if out is not None:\n        return write_out(OP, out, result)\n" if op.out else ""
-    source = f"""\
-def {op.name}({argument_text(op)}):
-{rename_lines(op)}    try:
-{unwrap}    except AttributeError:
-        return otherwise(OP, {{{values}}})
-{test if foreign else ""}    try:
-        d = forward({call_text(op, array=True)})
-    except MISTAKES as error:
-        raise explain(OP, ({tensors}), error) from None
-{_short_view_lines(op) if op.family == "view" and not op.out else _short_lines(op)}\
-    result = {finish}(OP, d, ({tensors}), {{{values}}})
-{store}    return result
-"""
-    from . import inplace, views
-
-    space = {
-        "OP": op,
-        "DEFAULTS": op.defaults,
-        "MISSING": MISSING,
-        "missing_argument": missing_argument,
-        "forward": op.forward,
-        "finish": apply.finish,
-        "from_array": core.from_array,
-        "finish_view": views.finish_view,
-        "write_out": inplace.write_out,
-        "explain": apply.explain,
-        "otherwise": other_arguments,
-        "nd": np.ndarray,
-        "TensorCore": core.TensorCore,
-        "raise_not_a_list": raise_not_a_list,
-        "MISTAKES": MISTAKES,
-        "FAST": FAST,
-        "Storage": Storage,
-        "Tensor": core.Tensor,
-        "new": core.new,
-        "recording": is_grad_enabled,
-        "__name__": "flambeau.tensor.generated",
-    }
-    compile_source(op.name, source, space)
-    made: Callable[..., Any] = space[op.name]
+    writer = _Structured(op)
+    if writer.recording is not None:
+        writer.recording.compile()
+    FAST[f"OP_{op.name}"] = op
+    FAST[f"forward_{op.name}"] = op.forward
+    if op.fields:
+        FAST[f"RESULT_{op.name}"] = op.result_class
+    FAST["DEFAULTS"] = op.defaults  # read once, while the function is made
+    compile_source(op.name, writer.source(), FAST)
+    made: Callable[..., Any] = FAST[f"structured_{op.name}"]
+    made.__name__ = made.__qualname__ = op.name
     return made

@@ -1,8 +1,7 @@
 """The Tensor: PyTorch's class over a NumPy array.
 
-Methods that are ops are not written here: the metaclass finds the op's record, derives the method
-and stores it in the class, so the second look-up is an ordinary one. What stands here is what is
-not an op: properties, autograd, conversions, Python protocols.
+Methods that are ops are not written here: methods.py derives them from the ops' records. What
+stands here is what is not an op: properties, autograd, conversions, Python protocols.
 """
 
 from __future__ import annotations
@@ -20,25 +19,13 @@ from ..autograd.grad_mode import FAST, is_inference_mode_enabled
 from ..autograd.node import RemovableHandle, add_hook, hooks_of
 from . import core, indexing, printing
 from .core import TensorCore, base_of, from_array, is_leaf_node
-from .methods import derive_method
 from .shape import Size
 from .storage import INFERENCE
 
-
-class TensorMeta(type):
-    """Derives methods from op records when they are first asked for."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__") or cls is TensorCore:
-            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
-        method = derive_method(name)
-        if method is None:
-            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
-        setattr(Tensor, name, method)
-        return method
+_new_tuple = tuple.__new__
 
 
-class Tensor(TensorCore, metaclass=TensorMeta):
+class Tensor(TensorCore):
     """A multi-dimensional array of one dtype that can take part in autograd.
 
     Made by `flambeau.tensor`, `flambeau.zeros` and the like. ``Tensor(2, 3)`` is an uninitialised
@@ -59,19 +46,11 @@ class Tensor(TensorCore, metaclass=TensorMeta):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
 
-    def __getattr__(self, name: str) -> Any:
-        # Reached once per op: the method is stored in the class.
-        method = None if name.startswith("__") else derive_method(name)
-        if method is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        setattr(Tensor, name, method)
-        return method.__get__(self)
-
     # ------------------------------------------------------------ facts
     @property
     def shape(self) -> Size:
         """The sizes of the dimensions."""
-        return Size(self._d.shape)
+        return _new_tuple(Size, self._d.shape)
 
     @property
     def dtype(self) -> dtypes.dtype:
@@ -119,7 +98,10 @@ class Tensor(TensorCore, metaclass=TensorMeta):
         """The shape, or the size of one dimension."""
         if dim is None:
             return Size(self._d.shape)
-        return self._d.shape[indexing.wrap_dim(dim, self._d.ndim)]
+        try:
+            return self._d.shape[dim]
+        except (IndexError, TypeError):
+            return self._d.shape[indexing.wrap_dim(dim, self._d.ndim)]
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -164,6 +146,8 @@ class Tensor(TensorCore, metaclass=TensorMeta):
 
     def is_contiguous(self, memory_format: Any = devices.contiguous_format) -> bool:
         """Whether the elements lie in memory in the order of `memory_format`."""
+        if memory_format is devices.contiguous_format and self._d.__class__ is np.ndarray:
+            return self._d.flags.c_contiguous
         from . import memory
 
         return memory.is_contiguous(self._d, memory_format)
@@ -342,9 +326,10 @@ class Tensor(TensorCore, metaclass=TensorMeta):
 
     def detach(self) -> Tensor:
         """The same memory and version counter, outside the tape."""
-        out = core.new(Tensor)
+        out = core.new_tensor()
         out._d, out._t, out._v = self._d, self._t, self._v
-        out._s = self._s or core.storage_of(self)
+        s = self._s
+        out._s = core.storage_of(self) if s is None else s
         out._gf = out._grad = out._view = None
         return out
 
@@ -505,12 +490,6 @@ class Tensor(TensorCore, metaclass=TensorMeta):
 
         return pickling.deepcopy(self, memo)
 
-    def __dir__(self) -> list[str]:
-        from .methods import method_names
-
-        return sorted({*object.__dir__(self), *method_names()})
-
-    # Python looks these up in the class and never asks the metaclass.
     def __matmul__(self, other: Any) -> Any:
         return FAST["F"].matmul(self, other)
 

@@ -16,20 +16,8 @@ import numpy as np
 from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..autograd.node import Node, Push, collect, deliver, move_retention, skip
 from ..ops.record import Op
-from . import apply, core
-from .core import base_of, from_array, is_leaf_node, new, storage_of
-from .storage import Storage
-
-
-def finish_view(op: Op, d: Any, tensors: tuple[Any, ...], values: dict[str, Any]) -> Any:
-    """Wrap the result of a view op; it shares storage with its input if it shares memory."""
-    out = apply.finish(op, d, tensors, values)
-    source = tensors[0]
-    args = tuple(v for n, v in values.items() if n != op.tensors[0])
-    for number, part in enumerate(out if isinstance(out, tuple) else (out,)):
-        if part._d is source._d or shares_memory(part._d, source._d):
-            link(part, source, op, args, number if isinstance(out, tuple) else None)
-    return out
+from . import core
+from .core import base_of, from_array, is_leaf_node, storage_of
 
 
 def shares_memory(a: Any, b: Any) -> bool:
@@ -58,8 +46,8 @@ def view_outside_tape(t: Any, d: Any, op: Op, args: tuple[Any, ...]) -> Any:
     """The tensor over `d`, which `op` with `args` made as a view of the plain tensor `t`."""
     s = t._s
     if s is None:
-        s = t._s = Storage(t._v)
-    out = new(t.__class__)
+        s = storage_of(t)
+    out = core.new_tensor()
     out._d = d
     out._t = t._t
     out._s = s

@@ -5,6 +5,7 @@ Prints the vector width in bytes that was compiled for.
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 
 from flambeau.backends.cpu.convolution import (
@@ -12,7 +13,8 @@ from flambeau.backends.cpu.convolution import (
     conv_backward_weight,
     conv_forward,
 )
-from flambeau.backends.cpu.matmul import linear, matmul
+from flambeau.backends.cpu.matmul import add_matmul, linear, matmul
+from flambeau.backends.cpu.narrow_matmul import int_matmul
 from flambeau.compiler import jit, target
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
@@ -35,6 +37,11 @@ def main() -> None:
             check(matmul(a, np.asfortranarray(b)), truth, tolerance)
             bias = rng.standard_normal(n).astype(dtype)
             check(linear(a, b.T.copy(), bias, relu=True), np.maximum(truth + bias, 0), tolerance)
+            check(add_matmul(bias, a, b, 0.5, 2.0), 2 * truth + bias / 2, tolerance)
+            short = [v.astype(ml_dtypes.bfloat16) for v in (a, b)]
+            check(matmul(*short).astype(wide), short[0].astype(wide) @ short[1].astype(wide), 0.01)
+            bytes_ = [(v * 30).astype(np.int8) for v in (a, b)]
+            check(int_matmul(*bytes_), bytes_[0].astype(wide) @ bytes_[1].astype(wide), 0)
         for channels, outputs, size, stride, groups in (
             (3, 8, 19, 2, 1), (16, 20, 14, 1, 1), (6, 6, 13, 1, 6), (8, 12, 9, 2, 4),
         ):  # fmt: skip

@@ -7,6 +7,7 @@ import gc
 import itertools
 import os
 import queue
+import re
 import threading
 
 import numpy as np
@@ -204,6 +205,86 @@ def test_the_books_balance():
     allocator.reset_peak_memory_stats()
     assert allocator.memory_stats()["peak"] == allocator.memory_stats()["current"]
     assert after["strays"] == 0
+
+
+def test_the_system_gets_back_what_it_gave():
+    before = allocator.memory_stats()
+    arrays = [np.empty(size, np.uint8) for size in SIZES]
+    during = allocator.memory_stats()
+    assert during["reserved"] - before["reserved"] >= sum(SIZES) - before["cached"]
+    assert during["reserved"] >= during["current"] + during["cached"]
+    assert during["reserved_peak"] >= during["reserved"]
+    assert during["allocated"] - before["allocated"] >= sum(SIZES)
+    del arrays
+    allocator.empty_cache()
+    after = allocator.memory_stats()
+    assert after["reserved"] <= before["reserved"]
+    assert after["obtained"] - before["obtained"] >= after["reserved"] - before["reserved"]
+    allocator.reset_peak_memory_stats()
+    after = allocator.memory_stats()
+    assert after["reserved_peak"] == after["reserved"]
+
+
+def test_the_census_counts_blocks():
+    size = 3 << 20
+    rows = {row[0]: row[1:] for row in allocator.census()}
+    live, _ = rows.get(size, (0, 0))
+    arrays = [np.empty(size - 5, np.uint8) for _ in range(3)]
+    arrays.pop()
+    rows = {row[0]: row[1:] for row in allocator.census()}
+    assert rows[size] == (live + 2, 1)
+    reserved = sum(size * (a + b) for size, (a, b) in rows.items())
+    assert reserved == allocator.memory_stats()["reserved"]
+    cached = sum(size * b for size, (_, b) in rows.items())
+    assert cached == allocator.memory_stats()["cached"]
+
+
+def test_class_sizes_are_those_of_the_allocator():
+    """Four per power of two, in order; a block of each size asked for is at most 1.25 as large."""
+    sizes = [allocator_ir.size_of_class(k) for k in range(22, allocator_ir.CLASSES)]
+    assert sizes == sorted(set(sizes))
+    assert sizes[:5] == [56, 64, 80, 96, 112]
+    assert all(b / a <= 1.25 for a, b in itertools.pairwise(sizes[1:]))
+
+
+def test_a_budget_is_kept():
+    reserved = allocator.memory_stats()["reserved"]
+    assert allocator.set_budget(reserved + (8 << 20))
+    try:
+        kept = np.empty(6 << 20, np.uint8)
+        refusals = allocator.memory_stats()["refusals"]
+        with pytest.raises(MemoryError):
+            np.empty(6 << 20, np.uint8)
+        assert allocator.memory_stats()["refusals"] == refusals + 1
+        message = str(allocator.out_of_memory("too much"))
+        assert re.match(r"too much; .* are in arrays and .* reserved, of at most .*iB", message)
+        del kept
+        # What is cached in another size is given up for it.
+        assert np.empty(7 << 20, np.uint8).nbytes == 7 << 20
+    finally:
+        allocator.set_budget(0)
+    assert np.empty(64 << 20, np.uint8).nbytes == 64 << 20
+    with pytest.raises(ValueError, match="must not be negative, got -5"):
+        allocator.set_budget(-5)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's books")
+def test_large_arrays_are_given_back_at_once():
+    def resident():
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = resident()
+    array = np.ones(100 << 20, np.uint8)
+    assert resident() - before >= 90 << 20
+    del array
+    allocator.empty_cache()
+    assert resident() - before < 20 << 20
+
+
+def test_sizes_are_written_for_people():
+    shown = [allocator.format_bytes(n) for n in (0, 1023, 1536, 5 << 20, 3 << 40, 5000 << 40)]
+    assert shown == ["0 B", "1023 B", "1.50 KiB", "5.00 MiB", "3.00 TiB", "5000.00 TiB"]
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 5), (5, 0), (3, 0, 1000), (0, 100_000)])

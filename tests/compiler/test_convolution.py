@@ -18,6 +18,7 @@ from flambeau.backends.cpu.convolution import (
     conv_forward,
 )
 from flambeau.compiler import jit, threads
+from flambeau.compiler.filtering import find_line
 from tests.compiler.guarded import guarded
 
 needs_jit = pytest.mark.skipif(not jit.available(), reason="nothing is compiled")
@@ -132,28 +133,69 @@ def test_any_convolution(case, dtype, with_bias, count):
         threads.set_num_threads(before)
 
 
-@hypothesis_settings(max_examples=80, deadline=None)
+FILTERED = [
+    # taps, stride, dilation
+    ((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((3, 3), (1, 1), (2, 2)),
+    ((5, 5), (1, 1), (1, 1)), ((4, 4), (2, 2), (1, 1)), ((1, 3), (1, 4), (1, 1)),
+    ((3, 1), (2, 1), (1, 1)), ((2, 2), (1, 1), (1, 3)), ((2, 5), (3, 3), (1, 1)),
+    ((3,), (1,), (1,)), ((5,), (2,), (1,)), ((3,), (1,), (4,)),
+    ((3, 3, 3), (1, 1, 1), (1, 1, 1)), ((3, 3, 2), (2, 2, 1), (1, 1, 1)),
+    ((2, 3, 3), (1, 1, 1), (2, 2, 2)),
+]  # fmt: skip
+
+
+@hypothesis_settings(max_examples=120, deadline=None)
 @given(
     images=st.integers(1, 6), channels=st.integers(1, 70), outputs=st.integers(1, 70),
-    size=st.tuples(st.integers(3, 25), st.integers(3, 25)),
-    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
-    dtype=st.sampled_from(["float32", "float64"]),
+    size=st.tuples(st.integers(5, 12), st.integers(7, 25), st.integers(13, 25)),
+    padding=st.tuples(*[st.integers(0, 3)] * 3), kind=st.sampled_from(FILTERED),
+    dtype=st.sampled_from(["float32", "float64"]), by_rows=st.booleans(),
 )  # fmt: skip
-def test_minimal_filtering_of_any_size(images, channels, outputs, size, padding, dtype):
+def test_minimal_filtering_of_any_size(
+    images, channels, outputs, size, padding, kind, dtype, by_rows
+):
+    taps, stride, dilation = kind
+    nd = len(taps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd_plans, "suits", lambda c, out, dtype: True)
-        patch.setattr(winograd_plans, "suits_weight", lambda c, dtype: True)
+        patch.setattr(winograd_plans, "pays", lambda f, dtype: True)
+        patch.setattr(winograd_plans, "pays_weight", lambda f, dtype: set(f.periods) == {1})
+        patch.setattr(winograd_plans, "goes_by_rows", lambda panels, filters: by_rows)
         forget_plans()
-        moves = ((1, 1), padding, (1, 1), 1)
+        moves = (stride, padding[-nd:], dilation, 1)
+        if nd == 3:
+            images, channels, outputs = min(images, 2), min(channels, 20), min(outputs, 20)
         rng = np.random.default_rng(1)
-        compare(rng, (images, channels, *size), (outputs, channels, 3, 3), moves, dtype)
+        compare(rng, (images, channels, *size[-nd:]), (outputs, channels, *taps), moves, dtype)
     forget_plans()
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("taps", range(1, 10))
+def test_lines_of_minimal_filtering(taps, stride):
+    rng = np.random.default_rng(taps)
+    line = find_line(taps, stride)
+    d, g = rng.standard_normal(line.reads), rng.standard_normal(taps)
+
+    def add_up(terms, values):
+        return sum(factor * values[i] for i, factor in terms)
+
+    sums = np.zeros(len(line.parts))
+    for product in line.products:
+        sums[product.position] += add_up(product.inputs, d) * add_up(product.taps, g)
+    for o, terms in enumerate(line.outputs):
+        assert math.isclose(
+            add_up(terms, sums), g @ d[stride * o : stride * o + taps], abs_tol=1e-12
+        )
+    assert len(line.products) <= taps * len(line.outputs)
+    if (taps, stride) == (3, 1):
+        assert len(line.products) == 4
+
+
 def forget_plans():
-    for plan in vars(convolution_plans).values():
-        if hasattr(plan, "cache_clear"):
-            plan.cache_clear()
+    for module in (convolution_plans, convolution_source):
+        for plan in vars(module).values():
+            if hasattr(plan, "cache_clear"):
+                plan.cache_clear()
 
 
 NAMED = {
@@ -162,9 +204,13 @@ NAMED = {
     "1x1": ((2, 40, 14, 14), (70, 40, 1, 1), ((1, 1), (0, 0), (1, 1), 1)),
     "1x1 stride": ((2, 20, 15, 14), (24, 20, 1, 1), ((2, 2), (0, 0), (1, 1), 1)),
     "deep": ((2, 96, 7, 7), (100, 96, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
+    "few tiles": ((2, 128, 7, 7), (300, 128, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
+    "strided": ((2, 20, 27, 28), (70, 20, 3, 3), ((2, 2), (1, 1), (1, 1), 1)),
+    "five": ((3, 20, 14, 14), (40, 20, 5, 5), ((1, 1), (2, 2), (1, 1), 1)),
     "even": ((3, 20, 16, 16), (20, 20, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
     "valid": ((2, 20, 13, 18), (20, 20, 3, 3), ((1, 1), (0, 0), (1, 1), 1)),
     "depthwise": ((2, 20, 15, 15), (20, 1, 3, 3), ((1, 1), (1, 1), (1, 1), 20)),
+    "depthwise of many taps": ((2, 20, 15, 18), (40, 1, 5, 4), ((1, 1), (2, 1), (1, 2), 20)),
     "depthwise stride": ((2, 20, 15, 15), (40, 1, 3, 3), ((2, 2), (1, 1), (1, 1), 20)),
     "grouped": ((2, 32, 12, 12), (32, 4, 3, 3), ((1, 1), (1, 1), (1, 1), 8)),
     "dilated": ((2, 20, 20, 20), (20, 20, 3, 3), ((1, 1), (2, 2), (2, 2), 1)),
@@ -225,6 +271,35 @@ def test_arrays_of_any_strides():
         assert not a.flags.c_contiguous
         for result, truth in zip(all_three(a, b, bias, c, moves), truths, strict=True):
             assert np.allclose(result, truth, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.usefixtures("path")
+def test_bound_of_zero(name):
+    x, w, bias, _ = make(np.random.default_rng(0), *NAMED[name], "float32")
+    moves = NAMED[name][2]
+    x[0, 0, ..., 0] = np.nan
+    plain, bound = conv_forward(x, w, bias, *moves), conv_forward(x, w, bias, *moves, relu=True)
+    assert (plain < 0).any()
+    assert np.isnan(plain).any()
+    assert np.array_equal(bound, np.maximum(plain, 0), equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["even", "strided", "dilated", "depthwise", "volume stride"])
+@needs_jit
+def test_images_go_by_pieces(name, monkeypatch):
+    """Pieces of a few images add up to the whole."""
+    monkeypatch.setattr(convolution_plans, "_PIECE", 10_000)
+    forget_plans()
+    (images, *sizes), w_shape, moves = NAMED[name]
+    used = []
+    plan = convolution_plans._plan_forward
+    monkeypatch.setattr(
+        convolution_plans, "_plan_forward", lambda c, *a: (used.append(c), plan(c, *a))[1]
+    )
+    compare(np.random.default_rng(0), (8 * images, *sizes), w_shape, moves)
+    assert used[0].x[0] < 8 * images
+    forget_plans()
 
 
 @pytest.mark.parametrize(
@@ -321,14 +396,19 @@ def test_nothing_beyond_an_array_is_touched(name):
 def test_every_kernel_runs(monkeypatch):
     """The shapes above reach each compiled kernel, and none falls back to NumPy unnoticed."""
     used = set()
-    original = convolution_source.find_kernel
 
-    def spy(name, dtype, arrays):
-        used.add(name)
-        return original(name, dtype, arrays)
+    def watch(module, finder):
+        original = getattr(module, finder)
 
-    for users in (convolution_plans, convolution_source, winograd_plans):
-        monkeypatch.setattr(users, "find_kernel", spy)
+        def spy(name, *others):
+            used.add(name)
+            return original(name, *others)
+
+        monkeypatch.setattr(module, finder, spy)
+
+    for users in (convolution_plans, convolution_source):
+        watch(users, "find_kernel")
+    watch(winograd_plans, "_find_kernel")
     try:
         forget_plans()
         for name in NAMED:
@@ -337,6 +417,7 @@ def test_every_kernel_runs(monkeypatch):
         forget_plans()
     assert used >= {
         "conv_forward", "conv_weight", "conv_turn", "conv_copy", "direct_forward_single",
-        "direct_weight_single", "winograd", "winograd_filter", "filtering_weight",
-        "filtering_result",
+        "direct_forward_padded",
+        "direct_weight_single", "conv_split_2", "conv_split_4", "winograd", "winograd_filter",
+        "winograd_input", "winograd_rows", "filtering_weight", "filtering_result",
     }  # fmt: skip

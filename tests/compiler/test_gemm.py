@@ -327,10 +327,11 @@ def test_object_code_for_aarch64(dtype):
     from flambeau.compiler.depthwise import build_depthwise
     from flambeau.compiler.gemm import build_gemm
     from flambeau.compiler.skinny import build_skinny
+    from flambeau.compiler.small import build_small
     from flambeau.compiler.winograd import build_winograd
     from flambeau.compiler.winograd_weight import build_winograd_weight
 
-    builders = (build_gemm, build_skinny, build_convolution, build_depthwise, build_winograd,
+    builders = (build_gemm, build_skinny, build_small, build_convolution, build_depthwise, build_winograd,
                 build_winograd_weight)  # fmt: skip
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
@@ -347,7 +348,7 @@ def test_object_code_for_aarch64(dtype):
 @needs_jit
 def test_plans_follow_the_number_of_threads(thread_count):
     rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((200, 200), "float32"), rng.standard_normal((200, 200), "float32")
+    a, b = (rng.standard_normal((300, 300), "float32") for _ in range(2))
     chunks = []
     original = module.kernel
 

@@ -480,7 +480,7 @@ def test_ctypes_can_be_asked_for():
         "print(type(call).__name__, call(-3), call)"
     )
     out, _ = process.run(code, FLAMBEAU_FASTCALL="0")
-    assert out.startswith("_Binding -3 <kernel f at 0x")
+    assert out.startswith("Binding -3 <kernel f at 0x")
     assert process.run(code)[0].startswith("builtin_function_or_method -3")
 
 

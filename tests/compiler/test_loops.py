@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import math
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -33,20 +34,32 @@ EXPRESSIONS = {
     "roots": trace(lambda m, x, y: m.sqrt(m.abs(x)) + m.rsqrt(m.square(y))),
 }
 TYPES = {"float": np.float32, "double": np.float64}
+KINDS = {"float": "f32", "double": "f64"}
 
 
-def both(type_):
-    return [Operand("x", type_, False), Operand("y", type_, False)]
+def both(type_, *steps):
+    x, y = steps or ("unit", "unit")
+    return [Operand("x", KINDS[type_], x), Operand("y", KINDS[type_], y)]
+
+
+def result(type_, step="unit"):
+    return Operand("", KINDS[type_], step)
+
+
+def flat(e, operands, type_, out=None):
+    return loops.render_flat("chunk", e, operands, type_, out or result(type_))
 
 
 def modules(type_):
     for name, e in EXPRESSIONS.items():
-        yield name, loops.render_flat("chunk", e, both(type_), type_, type_)
-        fixed = [Operand("x", type_, False), Operand("y", type_, True)]
-        yield f"{name} rows", loops.render_rows("chunk", e, fixed, type_, type_)
-        for fold in ("sum", "maximum", "minimum"):
-            text = loops.render_row_reduction("chunk", e, both(type_), type_, fold)
-            yield f"{name} {fold}", text
+        yield name, flat(e, both(type_), type_)
+        mixed = both(type_, "strided", "fixed")
+        yield (
+            f"{name} nest",
+            loops.render_nest("chunk", e, mixed, type_, result(type_, "strided"), 3),
+        )
+        narrow = [Operand("x", "bf16"), Operand("y", "i16", "strided")]
+        yield f"{name} mixed", flat(e, narrow, type_, Operand("", "f16"))
 
 
 @pytest.mark.parametrize("type_", TYPES)
@@ -57,7 +70,7 @@ def test_the_ir_verifies_for_every_machine(where, type_):
     for name, text in modules(type_):
         module = llvm.parse_assembly(text)
         module.verify()
-        if TRIPLES[where] is not None and name in ("transcendental", "sum rows", "where maximum"):
+        if TRIPLES[where] is not None and name in ("transcendental", "sum nest"):
             machine = llvm.Target.from_triple(TRIPLES[where]).create_target_machine(opt=2)
             module.triple, module.data_layout = TRIPLES[where], str(machine.target_data)
             assert machine.emit_object(module)
@@ -76,10 +89,10 @@ def test_every_op_with_ir_verifies():
         if op.family != "pointwise":
             continue
         for type_ in TYPES:
-            operands = [Operand(n, type_, False) for n in op.signature.parameters]
-            out = "i8" if op.promote == "compare" else type_
+            operands = [Operand(n, KINDS[type_]) for n in op.signature.parameters]
+            out = Operand("", "bool") if op.promote == "compare" else result(type_)
             try:
-                text = loops.render_flat("chunk", op.expression, operands, type_, out)
+                text = flat(op.expression, operands, type_, out)
             except Unsupported:
                 continue
             llvm.parse_assembly(text).verify()
@@ -105,7 +118,7 @@ def test_flat_loops_touch_their_elements_and_no_others(type_, count):
     dtype = TYPES[type_]
     x, y = (guarded(rng.standard_normal(count).astype(dtype)) for _ in range(2))
     out = guarded(np.full(count, 7, dtype))
-    text = loops.render_flat("chunk", EXPRESSIONS["sum"], both(type_), type_, type_)
+    text = flat(EXPRESSIONS["sum"], both(type_), type_)
     chunk = -(-count // 3)
     chunks = -(-count // chunk)
     run(text, [count, chunk, out.ctypes.data, x.ctypes.data, y.ctypes.data], chunks)
@@ -115,7 +128,7 @@ def test_flat_loops_touch_their_elements_and_no_others(type_, count):
 def test_a_chunk_leaves_the_others_alone():
     x = np.arange(100, dtype=np.float32)
     out = np.full(100, -1, np.float32)
-    text = loops.render_flat("chunk", EXPRESSIONS["sum"], both("float"), "float", "float")
+    text = flat(EXPRESSIONS["sum"], both("float"), "float")
     words = np.array([100, 30, out.ctypes.data, x.ctypes.data, x.ctypes.data], np.int64)
     built = jit.load_or_build("test.loops", text, lambda: text)
     kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
@@ -131,78 +144,75 @@ def test_a_chunk_leaves_the_others_alone():
 
 
 @pytest.mark.parametrize("type_", TYPES)
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 5), (5, 64), (2, 67), (7, 129)])
-def test_rows_repeat_what_is_fixed(type_, rows, columns):
-    rng = np.random.default_rng(rows * columns)
+@pytest.mark.parametrize("lengths", [(1, 1), (3, 5), (2, 67), (2, 3, 4), (3, 1, 2, 33)])
+def test_nests_step_as_their_table_says(type_, lengths):
+    rng = np.random.default_rng(sum(lengths))
     dtype = TYPES[type_]
-    size = np.dtype(dtype).itemsize
-    x = guarded(rng.standard_normal((rows, columns)).astype(dtype))
-    per_row = guarded(rng.standard_normal(rows).astype(dtype))
-    per_column = guarded(rng.standard_normal(columns).astype(dtype))
-    e = trace(lambda m, x, r, c: x * r + c)
-    operands = [Operand("x", type_, False), Operand("r", type_, True), Operand("c", type_, False)]
-    text = loops.render_rows("chunk", e, operands, type_, type_)
-    out = guarded(np.zeros((rows, columns), dtype))
-    pointers = [a.ctypes.data for a in (out, x, per_row, per_column)]
-    run(text, [rows, 2, columns, *pointers, columns * size, size, 0], -(-rows // 2))
-    np.testing.assert_allclose(out, x * per_row[:, None] + per_column, 1e-6, 1e-6)
+    x = guarded(rng.standard_normal(lengths).astype(dtype))
+    turned = guarded(rng.standard_normal(lengths[::-1]).astype(dtype)).T
+    row = np.broadcast_to(guarded(rng.standard_normal((*lengths[:-1], 1)).astype(dtype)), lengths)
+    e = trace(lambda m, x, t, r: x * r + t)
+    kind = KINDS[type_]
+    operands = [Operand("x", kind), Operand("t", kind, "strided"), Operand("r", kind, "fixed")]
+    outer = len(lengths) - 1
+    out = guarded(np.zeros(lengths, dtype))
+    text = loops.render_nest("chunk", e, operands, type_, result(type_), outer)
+    steps = [s for a in (out, x, turned, row) for s in a.strides]
+    table = np.array([lengths[-1], *lengths[1:-1], *steps], np.int64)
+    rows = int(np.prod(lengths[:-1]))
+    pointers = [a.ctypes.data for a in (table, out, x, turned, row)]
+    run(text, [rows, 2, *pointers], -(-rows // 2))
+    np.testing.assert_allclose(out, x * row + turned, 1e-6, 1e-6)
 
 
 @pytest.mark.parametrize("type_", TYPES)
-@pytest.mark.parametrize("fold", ["sum", "maximum", "minimum"])
-@pytest.mark.parametrize("columns", [1, 5, 64, 1023, 1024, 1025, 5000])
-def test_rows_are_folded(type_, fold, columns):
-    rng = np.random.default_rng(columns)
-    dtype = TYPES[type_]
-    x = guarded(rng.standard_normal((3, columns)).astype(dtype))
-    text = loops.render_row_reduction(
-        "chunk", Expression("input", "x"), [Operand("x", type_, False)], type_, fold
-    )
-    out = guarded(np.zeros(3, np.float64 if fold == "sum" else dtype))
-    run(text, [3, 1, columns, out.ctypes.data, x.ctypes.data], 3)
-    truth = {"sum": np.sum, "maximum": np.max, "minimum": np.min}[fold](x.astype(np.float64), 1)
-    np.testing.assert_allclose(out, truth, 1e-5 if type_ == "float" else 1e-13, atol=1e-5)
+@pytest.mark.parametrize("count", [1, 15, 64, 1000])
+def test_the_result_may_be_an_operand(type_, count):
+    x = guarded(np.random.default_rng(count).standard_normal(count).astype(TYPES[type_]))
+    y = guarded(np.arange(count, dtype=TYPES[type_]))
+    expected = x + y * 2
+    text = flat(EXPRESSIONS["sum"], both(type_), type_)
+    run(text, [count, count, x.ctypes.data, x.ctypes.data, y.ctypes.data], 1)
+    np.testing.assert_allclose(x, expected, 1e-6)
 
 
-@pytest.mark.parametrize("fold", ["maximum", "minimum"])
-def test_nan_wins_a_fold(fold):
-    x = np.arange(30, dtype=np.float32).reshape(3, 10)
-    x[1, 4] = np.nan
-    text = loops.render_row_reduction(
-        "chunk", Expression("input", "x"), [Operand("x", "float", False)], "float", fold
-    )
-    out = np.zeros(3, np.float32)
-    run(text, [3, 3, 10, out.ctypes.data, x.ctypes.data], 1)
-    np.testing.assert_array_equal(np.isnan(out), [False, True, False])
+NARROW = {
+    "f16": np.float16, "bf16": ml_dtypes.bfloat16, "i8": np.int8, "i16": np.int16, "i32": np.int32,
+    "i64": np.int64, "u8": np.uint8, "u16": np.uint16, "u32": np.uint32, "bool": np.bool_,
+}  # fmt: skip
 
 
-def test_an_empty_row_sums_to_zero():
-    x = np.zeros((2, 0), np.float32)
-    text = loops.render_row_reduction(
-        "chunk", Expression("input", "x"), [Operand("x", "float", False)], "float", "sum"
-    )
-    out = np.full(2, 5.0)
-    run(text, [2, 2, 0, out.ctypes.data, x.ctypes.data], 1)
-    np.testing.assert_array_equal(out, 0)
+@pytest.mark.parametrize("kind", NARROW)
+def test_elements_of_every_kind_become_numbers(kind):
+    x = np.random.default_rng(1).integers(-300, 300, 77).astype(NARROW[kind])
+    y = np.linspace(-1, 1, 77, dtype=np.float32)
+    out = np.zeros(77, np.float32)
+    text = flat(EXPRESSIONS["sum"], [Operand("x", kind), Operand("y", "f32")], "float")
+    run(text, [77, 30, out.ctypes.data, x.ctypes.data, y.ctypes.data], 3)
+    np.testing.assert_array_equal(out, x.astype(np.float32) + y * 2)
 
 
-def test_a_long_float_sum_loses_nothing_to_its_length():
-    x = np.full((1, 3_000_000), 0.1, np.float32)
-    text = loops.render_row_reduction(
-        "chunk", Expression("input", "x"), [Operand("x", "float", False)], "float", "sum"
-    )
-    out = np.zeros(1)
-    run(text, [1, 1, x.size, out.ctypes.data, x.ctypes.data], 1)
-    assert out[0] == pytest.approx(np.float64(np.float32(0.1)) * x.size, rel=1e-6)
+@pytest.mark.parametrize("kind", ["i8", "i16", "i32", "i64", "u8", "u16", "u32"])
+def test_integers_wrap_around(kind):
+    dtype = NARROW[kind]
+    rng = np.random.default_rng(2)
+    info = np.iinfo(dtype)
+    x, y = (rng.integers(info.min, info.max, 99, dtype, endpoint=True) for _ in range(2))
+    x[:2] = info.min, info.max
+    e = trace(lambda m, x, y: m.where(x > y, x * y - 3, m.abs(x) + m.minimum(-y, x)) & 1023)
+    out = np.zeros(99, dtype)
+    text = flat(e, [Operand("x", kind), Operand("y", kind)], "i64", Operand("", kind))
+    run(text, [99, 99, out.ctypes.data, x.ctypes.data, y.ctypes.data], 1)
+    wide_x, wide_y = x.astype(np.int64), y.astype(np.int64)
+    chosen = np.where(x > y, wide_x * wide_y - 3, np.abs(wide_x) + np.minimum(-wide_y, wide_x))
+    np.testing.assert_array_equal(out, (chosen & 1023).astype(dtype))
 
 
 def test_truth_values_are_read_and_written_as_bytes():
     mask = np.array([True, False] * 40)
     x = np.arange(80, dtype=np.float32)
     e = trace(lambda m, c, x: m.where(c, x, 0) > 10)
-    text = loops.render_flat(
-        "chunk", e, [Operand("c", "i8", False), Operand("x", "float", False)], "float", "i8"
-    )
+    text = flat(e, [Operand("c", "bool"), Operand("x", "f32")], "float", Operand("", "bool"))
     out = np.zeros(80, bool)
     run(text, [80, 80, out.ctypes.data, mask.ctypes.data, x.ctypes.data], 1)
     np.testing.assert_array_equal(out, np.where(mask, x, 0) > 10)
@@ -219,15 +229,17 @@ def test_truth_values_are_read_and_written_as_bytes():
 )
 def test_what_has_no_ir_says_so(f, type_):
     with pytest.raises(Unsupported):
-        loops.render_flat("chunk", trace(f), [Operand("x", type_, False)], type_, type_)
+        flat(trace(f), [Operand("x", KINDS[type_])], type_)
 
 
 def test_types_that_do_not_fit_are_refused():
     x = Expression("input", "x")
     with pytest.raises(Unsupported):
-        loops.render_flat("chunk", x, [Operand("x", "double", False)], "float", "float")
+        flat(x, [Operand("x", "f32")], "float", Operand("", "bool"))
     with pytest.raises(Unsupported):
-        loops.render_flat("chunk", x, [Operand("x", "float", False)], "float", "i8")
+        flat(x, [Operand("x", "f32")], "float", Operand("", "i64"))
+    with pytest.raises(Unsupported):
+        flat(trace(lambda m, x: x * 1.5), [Operand("x", "i64")], "i64", Operand("", "i64"))
 
 
 @pytest.mark.parametrize("type_", TYPES)
@@ -237,7 +249,7 @@ def test_types_that_do_not_fit_are_refused():
 def test_constants_are_what_the_type_can_hold(type_, value):
     e = Expression("where", Expression("gt", Expression("input", "x"), Expression("const", 9)),
                    Expression("input", "x"), Expression("const", value))  # fmt: skip
-    text = loops.render_flat("chunk", e, [Operand("x", type_, False)], type_, type_)
+    text = flat(e, [Operand("x", KINDS[type_])], type_)
     x = np.zeros(20, TYPES[type_])
     out = np.ones(20, TYPES[type_])
     run(text, [20, 20, out.ctypes.data, x.ctypes.data], 1)
@@ -276,3 +288,27 @@ def test_object_code_belongs_to_one_cpu(monkeypatch):
 def test_the_host_is_described():
     here = target.host()
     assert here.vector_bytes in (8, 16, 32, 64, 128)
+
+
+def test_arrays_of_one_shape_are_told_from_others():
+    from flambeau.compiler import launch
+
+    text = loops.render_alike("alike", 3)
+    library = jit.load_or_build("test.alike", text, lambda: text)
+    alike = launch.bind(library.address("alike"), "i A A A", name="alike", returns="i")
+    x = np.zeros((30, 40), np.float32)
+    number = np.zeros((), np.float32)
+    assert alike(4, x, x + 1, x + 2) == 1200 * 8
+    assert alike(4, x, number, x) == 1200 * 8 + 2
+    assert alike(4, number, number, x) == 1200 * 8 + 3
+    assert alike(4, number, number, number) == 7
+    assert alike(4, x[:1], x[3:4], number) == 40 * 8 + 4
+    for other in (x.T, x[:, :39], x[0], x[None], x[:, ::-1], x.reshape(40, 30), x[::2]):
+        for given in ((x, other, x), (other, x, x), (number, x, other)):
+            assert alike(4, *given) == -1
+    strided = x[:, ::2]
+    assert alike(4, strided, strided, strided) == -1
+    assert alike(4, x.T, x.T, x.T) == -1
+    assert alike(8, x, x, x) == -1
+    empty = x[:0]
+    assert alike(4, empty, empty, empty) <= 7

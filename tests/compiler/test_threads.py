@@ -170,6 +170,33 @@ def test_a_senseless_number_of_threads_is_refused(count, error):
         threads.set_num_threads(count)
 
 
+@pytest.mark.parametrize("multiple", [1, 64])
+def test_a_split_covers_everything_once(multiple):
+    for count in (0, 1, 2, 63, 64, 65, 1000, 99_999, 10_000_000):
+        for cost in (0.001, 0.3, 100.0, 1e7):
+            chunks, size = threads.split(count, cost, multiple)
+            assert chunks * size >= count
+            assert (chunks - 1) * size < max(count, 1)
+            assert chunks == 1 or size % multiple == 0
+            assert chunks <= 4 * threads.get_num_threads()
+
+
+def test_only_work_that_is_worth_it_is_split(kernel, pool):
+    run(kernel("mark"), 3, np.zeros(3, np.int64).ctypes.data)
+    assert threads.split(1_000_000, 0.001) == (1, 1_000_000)
+    assert threads.split(1000, 1e6)[0] == 12
+    threads.set_num_threads(1)
+    assert threads.split(1000, 1e6) == (1, 1000)
+
+
+def test_sleeping_threads_are_woken_for_a_stream_of_small_jobs(pool):
+    """Work for 50 us does not pay for a wake-up, several of them in a row do."""
+    threads.stop()
+    chunks = [threads.split(1000, 50.0)[0] for _ in range(6)]
+    assert chunks[0] == 1
+    assert (max(chunks) > 1) == (pool == "native")
+
+
 def test_python_threads_may_all_call(kernel):
     callers, jobs = 4, 300
     out = np.zeros((callers, 30), np.int64)

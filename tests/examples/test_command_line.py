@@ -57,3 +57,4 @@ def test_help_names_the_commands(capsys):
     shown = capsys.readouterr().out
     assert "demo" in shown
     assert "run" in shown
+    assert "warm-up" in shown

@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tensor", "autograd", "serialization"),
     (
         *("nn", "optim", "distributions", "utils", "amp", "linalg", "fft", "special", "func"),
-        *("random", "cuda", "sparse", "testing", "overrides", "types"),
+        *("random", "signal", "masked", "cpu", "cuda", "sparse", "testing", "overrides", "types"),
     ),
     ("graph", "compat", "jit", "export", "quantize", "distributed"),
     ("vision", "text", "audio", "serve", "hub", "visual"),

@@ -21,6 +21,7 @@ NO_META: Excuses = {
         "the shape depends on the values",
     ),
     **_all("masked_select_back", "the values fit the mask only as they are"),
+    **_all("istft", "whether the windows leave a sample uncovered depends on their values"),
     **_all("where repeat_interleave", "the shape depends on the values in one of the forms"),
     **_all("quantile nanquantile", "the fractions are checked, which takes their values"),
     **_all("binary_cross_entropy", "the probabilities are checked, which takes their values"),
@@ -47,7 +48,8 @@ NOT_A_DERIVATIVE: Excuses = {
 NOT_TORCH: Excuses = {
     **_all("svd_lowrank pca_lowrank", "singular vectors are free in sign"),
     **_all(
-        "binary_cross_entropy_with_logits mse_loss adaptive_max_pool2d adaptive_max_pool3d",
+        "binary_cross_entropy_with_logits mse_loss l1_loss smooth_l1_loss adaptive_max_pool2d "
+        "adaptive_max_pool3d",
         "PyTorch's internal function of that name has other parameters",
     ),
 }

@@ -33,6 +33,7 @@ STEPS_2D = ((2, 1), (1, 0), (1, 2), 2)
 NETWORK: dict[str, list[Call]] = {
     # ------------------------------------------------------------ products
     "mm": [call(N(3, 4), N(4, 5))],
+    "_int_mm": [call(I(9, 3, 4).astype(np.int8), I(9, 4, 5).astype(np.int8))],
     "bmm": [call(N(2, 3, 4), N(2, 4, 5))],
     "mv": [call(N(3, 4), N(4))],
     "dot": [call(N(4), N(4, seed=1))],
@@ -61,8 +62,29 @@ NETWORK: dict[str, list[Call]] = {
     "scaled_dot_product_attention": [
         call(N(2, 3, 4), N(2, 5, 4), N(2, 5, 6)),
         call(N(2, 3, 4), N(2, 3, 4), N(2, 3, 6), is_causal=True),
+        call(N(4, 3, 4), N(2, 5, 4), N(2, 5, 4), N(3, 5), enable_gqa=True),
+    ],
+    "fused_attention": [
+        call(N(2, 3, 4), N(2, 5, 4), N(2, 5, 6), None, False, 0.5),
+        call(N(3, 4), N(3, 4), N(3, 6), None, True, 0.5),
+        call(N(2, 4, 3, 4), N(2, 2, 5, 4), N(2, 2, 5, 4), N(2, 1, 3, 5), False, 0.7),
+        call(N(1, 2, 3, 4), N(4, 1, 5, 4), N(5, 4), N(3, 5) > -0.5, False, -0.7),
     ],
     "causal_scores": [call(N(2, 3, 4))],
+    # ------------------------------------------------------------ recurrence
+    "lstm_layer": [
+        call(N(5, 3), N(2, 4), N(2, 4), N(16, 3), N(16, 4), N(16), N(16), None, (2, 2, 1), False),
+        call(N(5, 3), N(2, 2), N(2, 4), N(16, 3), N(16, 2), None, None, N(2, 4), (2, 2, 1), True),
+        call(N(2, 3), N(2, 4), N(2, 4), N(16, 3), N(16, 4), N(16), N(16), None, (2,), False),
+    ],
+    "gru_layer": [
+        call(N(5, 3), N(2, 4), N(12, 3), N(12, 4), N(12), N(12), (2, 2, 1), False),
+        call(N(5, 3), N(2, 4), N(12, 3), N(12, 4), None, None, (2, 2, 1), True),
+    ],
+    "rnn_layer": [
+        call(N(5, 3), N(2, 4), N(4, 3), N(4, 4), N(4), N(4), (2, 2, 1), False, "tanh"),
+        call(N(6, 3), N(2, 4), N(4, 3), N(4, 4), None, None, (2, 2, 2), True, "relu"),
+    ],
     # ------------------------------------------------------------ convolution
     "convolve": [
         call(N(2, 3, 7), N(4, 3, 3), N(4), *STEPS_1D),
@@ -118,6 +140,9 @@ NETWORK: dict[str, list[Call]] = {
     "pad": [call(N(3, 4), (1, 2)), call(N(2, 3, 4), (2, 1), "reflect")],
     "resample": [call(N(2, 3, 4, 5), MAPS)],
     "resample_back": [call(N(2, 3, 6, 3), MAPS)],
+    "blend_points": [call(N(2, 3, 6), I(6, 2, 4, 5), N(2, 4, 5))],
+    "blend_points_back": [call(N(2, 3, 5), I(6, 2, 4, 5), N(2, 4, 5), 6)],
+    "blend_points_shares": [call(N(2, 3, 5), N(2, 3, 6), I(6, 2, 4, 5))],
     "interpolate": [
         call(N(2, 3, 4), size=7), call(N(2, 3, 4, 5), size=(6, 3), mode="bilinear"),
         call(N(1, 2, 8, 6), scale_factor=0.5, mode="bicubic", antialias=True),
@@ -131,11 +156,15 @@ NETWORK: dict[str, list[Call]] = {
         call(N(4, 3), N(3, seed=1), N(3, seed=2), *(I(9, 2, 3) + 1.5).astype(np.float32), False),
     ],
     "batch_norm_back": [call(N(4, 3, 5), N(4, 3, 5, seed=1), N(3), N(3), U(3), False)],
-    "row_norm_back": [call(N(3, 4), N(3, 4, seed=1), N(4), N(3), U(3), (4,))],
+    "row_norm_back": [
+        call(N(3, 4), N(3, 4, seed=1), N(4), N(3), U(3), (4,), True),
+        call(N(3, 4), N(3, 4, seed=1), None, None, U(3), (4,), False),
+    ],
+    "group_norm_back": [call(N(2, 6, 4), N(2, 6, 4, seed=1), 3, N(6), N(6, seed=2), U(6))],
     "layer_norm": [call(N(2, 3, 4), (3, 4), N(3, 4, seed=1), N(3, 4, seed=2)), call(N(2, 4), (4,))],
     "rms_norm": [call(N(2, 3, 4), (4,), N(4, seed=1))],
     "rms_norm_rows": [call(N(2, 3, 4), (3, 4), N(3, 4, seed=1), 0.1)],
-    "group_norm": [call(N(2, 6, 4), 3, N(6, seed=1), N(6, seed=2))],
+    "group_norm": [call(N(2, 6, 4), 3, N(6, seed=1), N(6, seed=2)), call(N(2, 6, 4), 2)],
     # ------------------------------------------------------------ activations
     **{
         name: [call(BENT)]
@@ -157,6 +186,21 @@ NETWORK: dict[str, list[Call]] = {
     "logsumexp": [call(N(3, 4), 1), call(N(2, 3, 4), (0, 2), True)],
     # ------------------------------------------------------------ losses
     "mse_loss": [call(N(3, 4), N(3, 4, seed=1), r) for r in ("mean", "sum", "none")],
+    "l1_loss": [call(N(3, 4), N(3, 4, seed=1), r) for r in ("mean", "sum", "none")],
+    "smooth_l1_loss": [call(N(3, 4), N(3, 4, seed=1), r, 0.7) for r in ("mean", "sum", "none")],
+    "huber_loss": [call(N(3, 4), N(3, 4, seed=1), r, 0.7) for r in ("mean", "sum", "none")],
+    "squared_error_terms": [call(N(3, 4), N(3, 4, seed=1))],
+    "absolute_error_terms": [call(N(3, 4), N(3, 4, seed=1))],
+    "smooth_error_terms": [call(N(3, 4), N(3, 4, seed=1), 0.7)],
+    "huber_error_terms": [call(N(3, 4), N(3, 4, seed=1), 0.7)],
+    "reduced_terms": [
+        call(N(3, 4), N(3, 4, seed=1), "squared_error_terms", "mean"),
+        call(N(3, 4), N(4, seed=1), "huber_error_terms", "sum", 0.7),
+    ],
+    "reduced_terms_back": [
+        call(N(), N(3, 4), N(3, 4, seed=1), "squared_error_terms", "mean", None, 0),
+        call(N(), N(3, 4), N(3, 4, seed=1), "smooth_error_terms", "sum", 0.7, 1),
+    ],
     "binary_cross_entropy_terms": [call(U(3, 4), U(3, 4, seed=1))],
     "binary_cross_entropy": [call(U(3, 4), U(3, 4, seed=1))],
     "logistic_loss_terms": [call(N(3, 4), U(3, 4))],
@@ -179,6 +223,12 @@ NETWORK: dict[str, list[Call]] = {
     # ------------------------------------------------------------ tables and dropout
     "embedding": [call(N(6, 3), I(6, 2, 4))],
     "embedding_back": [call(N(9, 3), I(6, 9), 6, 2, True)],
+    "embedding_bags": [
+        call(N(6, 3), I(6, 9), np.array([0, 3, 3, 9]), N(9), 2),
+        call(N(6, 3), I(6, 9), np.array([0, 3, 3, 9]), mean=True),
+    ],
+    "embedding_bags_back": [call(N(3, 3), I(6, 9), np.array([0, 3, 3, 9]), N(9), 6, 2)],
+    "embedding_bags_factors": [call(N(3, 3), N(6, 3), I(6, 9), np.array([0, 3, 3, 9]), 2)],
     "embedding_share": [call(N(6, 3), I(6, 9), 2, True)],
     "dropout": [call(N(3, 4), 0.3, False), call(N(3, 4), 1.0, True)],
     "feature_dropout": [call(N(3, 4), 0.3, False)],

@@ -17,6 +17,7 @@ from flambeau.dtypes import float64, int64
 from flambeau.generator import default_generator
 from flambeau.ops.record import REGISTRY
 from tests.ops.compare import case, distinct, integers, normal, uniform
+from tests.ops.fourier_samples import FOURIER
 from tests.ops.network_samples import NETWORK
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -283,6 +284,7 @@ add("zero", call(N(3, 4)))
 
 # ---------------------------------------------------------------- neural networks
 SAMPLES.update(NETWORK)
+SAMPLES.update(FOURIER)
 
 
 # ---------------------------------------------------------------- special functions

@@ -26,9 +26,11 @@ _NARROW = frozenset({np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)})
 
 def conv_forward(
     x: Array, w: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes,
-    groups: int,
+    groups: int, relu: bool = False,
 ) -> Array:  # fmt: skip
     """Return the convolution of x (N, C, *spatial) with w (M, C / groups, *kernel), plus bias (M).
+
+    With `relu` results below zero become zero.
 
     >>> x = np.ones((1, 1, 3), np.float32)
     >>> conv_forward(x, np.ones((1, 1, 2), np.float32), None, (1,), (0,), (1,), 1)
@@ -38,10 +40,11 @@ def conv_forward(
     c = _describe(x.shape, w.shape, *moves)
     if x.dtype in _NARROW:
         wide = [None if v is None else v.astype(np.float32) for v in (x, w, bias)]
-        return conv_forward(*wide, *moves).astype(x.dtype)
+        return conv_forward(*wide, *moves, relu).astype(x.dtype)
     if _is_compiled(c, x, w) and (bias is None or bias.dtype == x.dtype):
-        return plans.run_forward(c, x, w, bias)
-    return reference_forward(c, x, w, bias)
+        return plans.run_forward(c, x, w, bias, relu)
+    y = reference_forward(c, x, w, bias)
+    return np.maximum(y, 0) if relu else y
 
 
 def conv_backward_input(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from ...compiler import target, threads
-from ...compiler.geometry import Table, Tap, group_images, strides_of, tabulate
+from ...compiler import allocator, target, threads
+from ...compiler.geometry import Table, Tap, group_images, strides_of, tabulate, tabulate_rows
 from . import winograd_plans
 from .convolution_source import (
     NAMES,
@@ -27,10 +27,13 @@ from .convolution_source import (
     find_kernel,
     find_lanes,
     find_panel,
+    list_both,
     list_words,
     plan_copy,
+    plan_merge,
     plan_split,
     read_input,
+    read_whole,
 )
 
 
@@ -45,41 +48,87 @@ def _flat(c: Convolution) -> Convolution:
     )  # fmt: skip
 
 
-def run_forward(c: Convolution, x: Array, w: Array, bias: Array | None) -> Array:
-    """Return the output; float32 or float64, no size of which is zero."""
-    y = np.empty((c.x[0], c.w[0], *c.out), x.dtype)
-    plan = _plan_forward(_flat(c), NAMES[x.dtype], threads.get_num_threads())
-    source = plan.split(_tidy(x)) if plan.split else _tidy(x)
-    plan.step(_tidy(w), source, y, None if bias is None else _tidy(bias))
+def run_forward(
+    c: Convolution, x: Array, w: Array, bias: Array | None, relu: bool = False
+) -> Array:
+    """Return the output, with `relu` at least 0; float32 or float64, no size of which is zero."""
+    y = _empty((c.x[0], c.w[0], *c.out), x)
+    piece = _cut_images(c, x.itemsize)
+    plan = _plan_forward(_flat(piece), NAMES[x.dtype], threads.get_num_threads())
+    w, bias = _tidy(w), None if bias is None else _tidy(bias)
+    for images in _images(c, piece):
+        source = _tidy(x[images])
+        plan.step(w, plan.split(source) if plan.split else source, y[images], bias, relu)
     return y
 
 
 def run_backward_input(c: Convolution, g: Array, w: Array) -> Array:
     """Return the gradient of the input; float32 or float64, no size of which is zero."""
-    dx = np.empty(c.x, g.dtype)
-    plan = _plan_backward_input(_flat(c), NAMES[g.dtype], threads.get_num_threads())
-    g, w = _tidy(g), _tidy(w)
-    if plan.merge is None:
-        plan.steps[0][1](w, g, dx, None)
-        return dx
-    planes = np.empty(plan.planes, g.dtype)
-    for offset, step in plan.steps:
-        step(w, g, planes[offset:], None)
-    plan.merge(planes, dx)
+    dx = _empty(c.x, g)
+    piece = _cut_images(c, g.itemsize)
+    plan = _plan_backward_input(_flat(piece), NAMES[g.dtype], threads.get_num_threads())
+    w = _tidy(w)
+    turned = plan.turn(w) if plan.turn else w
+    for images in _images(c, piece):
+        _run_phases(plan, _tidy(g[images]), w, turned, dx[images])
     return dx
+
+
+def _run_phases(plan: _BackwardInput, g: Array, w: Array, turned: Array, dx: Array) -> None:
+    result = dx if plan.merge is None else np.empty(plan.planes, g.dtype)
+    flat = result.reshape(-1)
+    planes = {split: split(g) if split else g for split in {step.split for step in plan.steps}}
+    for step in plan.steps:
+        source = planes[step.split]
+        step.launch(turned if step.turned else w, source, flat[step.offset :], None, False)
+    if plan.merge is not None:
+        plan.merge(result, dx)
 
 
 def run_backward_weight(c: Convolution, g: Array, x: Array) -> Array:
     """Return the gradient of the weight; float32 or float64, no size of which is zero."""
-    dw = np.empty(c.w, g.dtype)
-    count = threads.get_num_threads()
-    flat, name = _flat(c), NAMES[g.dtype]
-    g, x = _tidy(g), _tidy(x)
-    if c.groups > 1 and c.w[0] // c.groups <= 4:
-        _plan_direct_weight(flat, name, count)(g, x, dw)
-    else:
-        _plan_weight(flat, name, count)(g, x, dw)
+    dw = _empty(c.w, g)
+    piece = _cut_images(c, g.itemsize)
+    direct = c.groups > 1 and c.w[0] // c.groups <= 4
+    plan = (_plan_direct_weight if direct else _plan_weight)(
+        _flat(piece), NAMES[g.dtype], threads.get_num_threads()
+    )
+    for images in _images(c, piece):
+        part = dw if not images.start else np.empty_like(dw)
+        plan(_tidy(g[images]), _tidy(x[images]), part)
+        if part is not dw:
+            dw += part
     return dw
+
+
+# Bytes of an input, or of an output, that are taken apart or padded at a time.
+_PIECE = 8 << 20
+
+
+@functools.lru_cache(maxsize=1024)
+def _cut_images(c: Convolution, size: int) -> Convolution:
+    """The convolution of as many images as are taken apart at a time: that takes memory.
+
+    No more than the third cache holds, but enough for the weights' own transforms not to count.
+    """
+    image = max(math.prod(c.x[1:]), c.w[0] * math.prod(c.out)) * size
+    if c.x[0] * image <= 2 * _PIECE:
+        return c
+    wanted = max(_PIECE, 4 * math.prod(c.w) * size) // image
+    count = max((n for n in range(1, c.x[0] + 1) if c.x[0] % n == 0 and n <= wanted), default=1)
+    return c._replace(x=(count, *c.x[1:]))
+
+
+def _images(c: Convolution, piece: Convolution) -> Iterator[slice]:
+    """The images of each piece."""
+    for start in range(0, c.x[0], piece.x[0]):
+        yield slice(start, start + piece.x[0])
+
+
+def _empty(shape: Sizes, like: Array) -> Array:
+    """A new array of `like`'s type; the scratch memory made after it is as large as that, too."""
+    allocator.prepare(max(like.nbytes, math.prod(shape) * like.itemsize))
+    return np.empty(shape, like.dtype)
 
 
 def _tidy(x: Array) -> Array:
@@ -116,18 +165,16 @@ def _plan_step(side: _Side, source: Source, step: _Step, dtype: str, count: int)
     from ...compiler.convolution import FORWARD_PLAN
 
     lanes, panel = find_lanes(dtype), find_panel(dtype)
-    pixels, n_taps = math.prod(step.out), len(source.taps)
-    images = group_images(step.images, pixels, lanes)
-    x_channel = source.planes * source.plane
+    pixels, n_taps = math.prod(step.out), len(source.reads.taps)
+    images = group_images(step.images, pixels, lanes, panel)
+    x_channel = source.channel
     x_image = step.groups * side.channels * x_channel
-    table = tabulate(
-        step.out, source.extents, source.taps, images, x_image, step.y_image, lanes, panel
-    )
+    table = tabulate(step.out, source.reads, images, x_image, step.y_image, lanes, panel)
     sets = step.images // images
     c_block = _channel_block(side.channels, n_taps, dtype)
     blocks, m_parts = _cut(side, n_taps, sets * step.groups, table, dtype, count)
     scratch = c_block * n_taps * lanes * panel
-    words = list_words(FORWARD_PLAN, {
+    words = list_both(FORWARD_PLAN, {
         "m": side.m, "channels": side.channels, "n_taps": n_taps, "c_block": c_block,
         "x_channel": x_channel, "x_group": side.channels * x_channel, "x_set": images * x_image,
         "y_row": step.y_row, "y_group": side.m * step.y_row, "y_set": images * step.y_image,
@@ -136,12 +183,12 @@ def _plan_step(side: _Side, source: Source, step: _Step, dtype: str, count: int)
         "out_segments": table.outs.shape[1], "scratch": scratch,
     })  # fmt: skip
     chunks = sets * step.groups * blocks * m_parts
-    offsets, kernel = source.offsets(), find_kernel("conv_forward", dtype, "aaao" + "a" * 9)
+    offsets, kernel = source.reads.offsets(), find_kernel("conv_forward", dtype, "aaao" + "a" * 9)
 
-    def launch_step(w: Array, x: Array, y: Array, bias: Array | None) -> None:
+    def launch_step(w: Array, x: Array, y: Array, bias: Array | None, relu: bool) -> None:
         work = np.empty(count * scratch, y.dtype)
-        kernel(chunks, w, x, y, bias, work, words, side.rows, side.depths, offsets, table.starts,
-               table.masks, table.outs, table.whole)  # fmt: skip
+        kernel(chunks, w, x, y, bias, work, words[relu], side.rows, side.depths, offsets,
+               table.starts, table.masks, table.outs, table.whole)  # fmt: skip
 
     return launch_step
 
@@ -177,16 +224,54 @@ def _cut(
 
 def _plan_direct(side: _Side, source: Source, step: _Step, dtype: str, count: int) -> Launch:
     """The function that launches ``direct_forward``: few rows a group."""
+    apart = len(step.out) > 2 or len(source.phases) > 1
+    if not apart and len(source.reads.taps) >= _MANY_TAPS:
+        return _plan_padded(side, source, step, dtype, count)
     table, values = _direct_table(side, source, step, dtype)
     parts = _direct_parts(values["m"], step.images, math.prod(step.out), count)
     words = _direct_words(values, parts)
     single = "_single" if table.starts.shape[1] == 1 else ""
     kernel = find_kernel("direct_forward" + single, dtype, "aaao" + "a" * 6)
-    offsets = source.offsets()
+    offsets = source.reads.offsets()
 
-    def launch_step(w: Array, x: Array, y: Array, bias: Array | None) -> None:
-        kernel(step.images * parts, w, x, y, bias, words, side.depths, offsets, table.starts,
+    def launch_step(w: Array, x: Array, y: Array, bias: Array | None, relu: bool) -> None:
+        kernel(step.images * parts, w, x, y, bias, words[relu], side.depths, offsets, table.starts,
                table.masks, table.outs)  # fmt: skip
+
+    return launch_step
+
+
+# Taps from which it pays to pad an input first that is not taken apart.
+_MANY_TAPS = 16
+
+
+def _plan_padded(side: _Side, source: Source, step: _Step, dtype: str, count: int) -> Launch:
+    """The function that pads the input and launches ``direct_forward_padded``."""
+    reads, lanes = source.reads, find_lanes(dtype)
+    before, wide = [], []
+    for axis, (extent, size) in enumerate(zip(reads.extents, step.out, strict=True)):
+        shifts = [tap.shift[axis] for tap in reads.taps]
+        first = max(0, -min(shifts))
+        before.append(first)
+        wide.append(first + max(extent, size + max(shifts)))
+    row, area = wide[1], math.prod(wide)
+    planes = step.images * step.groups * side.channels
+    job = (0, reads.extents[1], 1, before[0] * row + before[1], row, 1, *reads.extents)
+    pad = plan_copy(planes, math.prod(reads.extents), area, area, [job], dtype)
+    starts, outs = tabulate_rows((step.out[0], step.out[1]), row, lanes, 4)
+    _, values = _direct_table(side, source._replace(channel=area), step, dtype)
+    parts = _direct_parts(values["m"], step.images, math.prod(step.out), count)
+    words = _direct_words(values | {"vectors": len(starts), "segments": 1}, parts)
+    kernel = find_kernel("direct_forward_padded", dtype, "aaao" + "a" * 6)
+    corner = before[0] * row + before[1]
+    offsets = reads._replace(steps=(row, 1)).offsets() + corner
+
+    def launch_step(w: Array, x: Array, y: Array, bias: Array | None, relu: bool) -> None:
+        # The last vectors read beyond the last row.
+        work = np.empty(planes * area + lanes, y.dtype)
+        pad(x, work)
+        kernel(step.images * parts, w, work, y, bias, words[relu], side.depths, offsets, starts,
+               starts, outs)  # fmt: skip
 
     return launch_step
 
@@ -195,11 +280,12 @@ def _direct_table(
     side: _Side, source: Source, step: _Step, dtype: str
 ) -> tuple[Table, dict[str, int]]:
     """The table and the plan's values that the direct kernels share."""
-    table = tabulate(step.out, source.extents, source.taps, 1, 0, 0, find_lanes(dtype), 4)
-    x_channel = source.planes * source.plane
+    table = tabulate(step.out, source.reads, 1, 0, 0, find_lanes(dtype), 4)
+    x_channel = source.channel
     return table, {
         "m": side.m * step.groups, "group_m": side.m, "channels": side.channels,
-        "n_taps": len(source.taps), "x_channel": x_channel, "x_group": side.channels * x_channel,
+        "n_taps": len(source.reads.taps), "x_channel": x_channel,
+        "x_group": side.channels * x_channel,
         "x_image": step.groups * side.channels * x_channel, "y_row": step.y_row,
         "y_image": step.y_image, "w_row": int(side.rows[-1]) // max(1, side.m - 1),
         "w_group": side.w_group, "vectors": table.vectors, "segments": table.starts.shape[1],
@@ -207,10 +293,10 @@ def _direct_table(
     }  # fmt: skip
 
 
-def _direct_words(values: dict[str, int], parts: int) -> Array:
+def _direct_words(values: dict[str, int], parts: int) -> tuple[Array, Array]:
     from ...compiler.depthwise import DIRECT_PLAN
 
-    return list_words(DIRECT_PLAN, values | {"parts": parts})
+    return list_both(DIRECT_PLAN, values | {"parts": parts})
 
 
 def _direct_parts(channels: int, units: int, pixels: int, count: int) -> int:
@@ -229,8 +315,10 @@ class _Forward(NamedTuple):
 
 @functools.lru_cache(maxsize=512)
 def _plan_forward(c: Convolution, dtype: str, count: int) -> _Forward:
-    if winograd_plans.suits(c, c.out, dtype):
-        return _Forward(None, winograd_plans.plan_forward(c, dtype, count))
+    if winograd_plans.is_plain(c):
+        f = winograd_plans.read_forward(c)
+        if winograd_plans.applies(f) and winograd_plans.pays(f, dtype):
+            return _Forward(*winograd_plans.plan_filter(f, dtype, count))
     source = read_input(c)
     m, channels, kernel = c.w[0] // c.groups, c.w[1], math.prod(c.w[2:])
     depth = channels * kernel
@@ -243,16 +331,24 @@ def _plan_forward(c: Convolution, dtype: str, count: int) -> _Forward:
 # The gradient of the input ------------------------------------------------------------------------
 
 
+class _Phase(NamedTuple):
+    """What computes one phase: where it begins, what it reads the gradient apart by, weights."""
+
+    offset: int
+    split: Callable[[Array], Array] | None
+    turned: bool
+    launch: Launch
+
+
 class _BackwardInput(NamedTuple):
-    steps: list[tuple[int, Launch]]
+    steps: list[_Phase]
+    turn: Callable[[Array], Array] | None
     planes: int
     merge: Callable[[Array, Array], None] | None
 
 
 @functools.lru_cache(maxsize=512)
 def _plan_backward_input(c: Convolution, dtype: str, count: int) -> _BackwardInput:
-    if winograd_plans.suits(c, c.x[2:], dtype):
-        return _BackwardInput([(0, winograd_plans.plan_backward_input(c, dtype, count))], 0, None)
     plane = math.prod(-(-e // s) for e, s in zip(c.x[2:], c.stride, strict=True))
     phases = list(itertools.product(*map(range, c.stride)))
     row = len(phases) * plane
@@ -263,37 +359,48 @@ def _plan_backward_input(c: Convolution, dtype: str, count: int) -> _BackwardInp
         if not taps or min(extents) < 1:
             continue
         step = _Step(c.x[0], c.groups, extents, row, c.x[1] * row)
-        source = Source(1, c.out, taps, [])
-        steps.append((f * plane, _plan_phase(c, source, step, dtype, count)))
+        steps.append(_plan_phase(c, taps, phase, step, dtype, count)._replace(offset=f * plane))
         parts.append((f, phase, extents))
+    turn = _plan_turn(c, dtype, count) if any(step.turned for step in steps) else None
     merge = None
     if len(phases) > 1:
-        merge = _plan_merge(c, plane, row, parts, dtype)
-    return _BackwardInput(steps, c.x[0] * c.x[1] * row, merge)
+        planes = c.x[0] * c.x[1]
+        merge = plan_merge(planes, c.x[2:], c.stride, plane, row, parts, dtype)
+    return _BackwardInput(steps, turn, c.x[0] * c.x[1] * row, merge)
 
 
-def _plan_phase(c: Convolution, source: Source, step: _Step, dtype: str, count: int) -> Launch:
-    """The function for one phase; it first transposes weights too large to be read across."""
-    side, kernel = _gradient_side(c, source.taps), math.prod(c.w[2:])
+def _plan_phase(
+    c: Convolution, taps: list[Tap], phase: Sizes, step: _Step, dtype: str, count: int
+) -> _Phase:
+    """What computes one phase; weights too large to be read across it wants transposed."""
+    if winograd_plans.is_plain(c):
+        f = winograd_plans.read_backward(c, phase, step.out, step.y_row)
+        if winograd_plans.applies(f) and winograd_plans.pays(f, dtype):
+            split, launch = winograd_plans.plan_filter(f, dtype, count)
+            return _Phase(0, split, False, launch)
     large = math.prod(c.w) * np.dtype(dtype).itemsize > target.host().l2 // 2
-    if c.groups > 1 or not large or len(source.taps) < kernel:
-        return _plan_step(side, source, step, dtype, count)
-    channels, m = c.w[:2]
-    depth = channels * kernel
+    turned = c.groups == 1 and large and len(taps) == math.prod(c.w[2:])
+    side = _gradient_side(c, taps, turned)
+    launch = _plan_step(side, read_whole(c.out, taps), step, dtype, count)
+    return _Phase(0, None, turned, launch)
+
+
+def _plan_turn(c: Convolution, dtype: str, count: int) -> Callable[[Array], Array]:
+    """The function that swaps rows and channels of the weights."""
     from ...compiler.planes import SWAP_PLAN
 
     parts = 4 * count
     swap = find_kernel("conv_swap", dtype, "aaa")
-    words = list_words(SWAP_PLAN, {"rows": channels, "columns": m, "taps": kernel, "parts": parts})
-    side = side._replace(rows=np.arange(m) * depth, depths=np.arange(depth))
-    launch_step = _plan_step(side, source, step, dtype, count)
+    words = list_words(SWAP_PLAN, {
+        "rows": c.w[0], "columns": c.w[1], "taps": math.prod(c.w[2:]), "parts": parts,
+    })  # fmt: skip
 
-    def launch(w: Array, x: Array, y: Array, bias: Array | None) -> None:
+    def turn(w: Array) -> Array:
         turned = np.empty(w.size, w.dtype)
         swap(parts, w, turned, words)
-        launch_step(turned, x, y, bias)
+        return turned
 
-    return launch
+    return turn
 
 
 def _gradient_taps(c: Convolution, phase: Sizes) -> list[Tap]:
@@ -309,40 +416,14 @@ def _gradient_taps(c: Convolution, phase: Sizes) -> list[Tap]:
     return taps
 
 
-def _gradient_side(c: Convolution, taps: list[Tap]) -> _Side:
+def _gradient_side(c: Convolution, taps: list[Tap], turned: bool) -> _Side:
     """Rows are the input's channels, the depth the output's: the weights read across."""
     m, kernel = c.w[1], math.prod(c.w[2:])
     channels = c.w[0] // c.groups
+    row, channel = (channels * kernel, kernel) if turned else (kernel, m * kernel)
     numbers = np.array([t.number for t in taps], np.int64)
-    depths = (np.arange(channels)[:, None] * (m * kernel) + numbers).ravel()
-    return _Side(m, channels, np.arange(m) * kernel, depths, channels * m * kernel)
-
-
-def _plan_merge(
-    c: Convolution, plane: int, row: int, parts: list[tuple[int, Sizes, Sizes]], dtype: str
-) -> Callable[[Array, Array], None]:
-    """The function that puts the phases of a gradient together; phases no tap reaches are zero."""
-    if len(c.stride) > 2:
-        return lambda planes, dx: _merge_by_numpy(c, plane, row, parts, planes, dx)
-    (height, width), (sh, sw) = c.x[2:], c.stride
-    jobs = [
-        (f * plane, extents[1], 1, a * width + b, sh * width, sw, *extents)
-        for f, (a, b), extents in parts
-    ]
-    covered = sum(math.prod(extents) for _, _, extents in parts)
-    cleared = height * width if covered < height * width else 0
-    return plan_copy(c.x[0] * c.x[1], row, height * width, cleared, jobs, dtype)
-
-
-def _merge_by_numpy(
-    c: Convolution, plane: int, row: int, parts: list[tuple[int, Sizes, Sizes]], planes: Array,
-    dx: Array,
-) -> None:  # fmt: skip
-    dx[...] = 0
-    for f, phase, extents in parts:
-        flat = planes.reshape(*c.x[:2], row)[..., f * plane : f * plane + math.prod(extents)]
-        place = tuple(slice(a, None, s) for a, s in zip(phase, c.stride, strict=True))
-        dx[(..., *place)] = flat.reshape(*c.x[:2], *extents)
+    depths = (np.arange(channels)[:, None] * channel + numbers).ravel()
+    return _Side(m, channels, np.arange(m) * row, depths, channels * m * kernel)
 
 
 # The gradient of the weight -----------------------------------------------------------------------
@@ -359,7 +440,7 @@ def _plan_direct_weight(
     step = _Step(c.x[0], c.groups, c.out, pixels, c.w[0] * pixels)
     table, values = _direct_table(side, source, step, dtype)
     parts = _direct_parts(c.w[0], 1, c.x[0] * pixels, count)
-    words, offsets = _direct_words(values, parts), source.offsets()
+    words, offsets = _direct_words(values, parts)[0], source.reads.offsets()
     single = "_single" if table.starts.shape[1] == 1 else ""
     kernel = find_kernel("direct_weight" + single, dtype, "aaaoaoaaaa")
     split = plan_split(c, source, dtype)
@@ -376,8 +457,10 @@ def _plan_direct_weight(
 def _plan_weight(c: Convolution, dtype: str, count: int) -> Callable[[Array, Array, Array], None]:
     from ...compiler.convolution import TURN_PLAN, WEIGHT_PLAN
 
-    if winograd_plans.suits_weight(c, dtype):
-        return winograd_plans.plan_weight(c, dtype, count)
+    if winograd_plans.is_plain(c):
+        f = winograd_plans.read_forward(c)
+        if winograd_plans.applies(f) and winograd_plans.pays_weight(f, dtype):
+            return winograd_plans.plan_weight(f, dtype, count)
     lanes, columns = find_lanes(dtype), find_lanes(dtype) * find_panel(dtype)
     m, pixels = c.w[0] // c.groups, math.prod(c.out)
     extents = tuple(e + 2 * p for e, p in zip(c.x[2:], c.padding, strict=True))
@@ -439,13 +522,13 @@ def _plan_pad(c: Convolution, extents: Sizes, dtype: str) -> Callable[[Array], A
     if not any(c.padding):
         return None
     shape = (*c.x[:2], *extents)
-    if len(extents) > 2:
-        margins = ((0, 0), (0, 0), *((p, p) for p in c.padding))
-        return lambda x: np.pad(x.reshape(c.x), margins)
-    (height, width), (top, left) = c.x[2:], c.padding
-    row, plane = extents[1], math.prod(extents)
-    jobs = [(0, width, 1, top * row + left, row, 1, height, width)]
-    copy = plan_copy(c.x[0] * c.x[1], height * width, plane, plane, jobs, dtype)
+    (height, width), row, plane = c.x[-2:], extents[-1], math.prod(extents)
+    start = sum(p * step for p, step in zip(c.padding, strides_of(extents), strict=True))
+    jobs = [
+        (i * height * width, width, 1, start + i * math.prod(extents[-2:]), row, 1, height, width)
+        for i in range(math.prod(c.x[2:-2]))
+    ]
+    copy = plan_copy(c.x[0] * c.x[1], math.prod(c.x[2:]), plane, plane, jobs, dtype)
 
     def pad(x: Array) -> Array:
         wide = np.empty(shape, x.dtype)

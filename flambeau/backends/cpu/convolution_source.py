@@ -15,16 +15,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ...compiler import jit, launch, target, threads
-from ...compiler.geometry import Tap, strides_of
+from ...compiler.geometry import Reads, Tap, strides_of
 
 Array = np.ndarray
 Sizes = tuple[int, ...]
-# Takes weights, input, result and bias or None.
-Launch = Callable[[Array, Array, Array, Array | None], None]
+# Takes weights, input, result, bias or None, and whether results below zero become zero.
+Launch = Callable[[Array, Array, Array, Array | None, bool], None]
 
 NAMES = {np.dtype(name): name for name in ("float32", "float64")}
 # The IR is scheduled by hand: LLVM's passes over it cost time and gain nothing.
-_OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
+OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
 
 
 class Convolution(NamedTuple):
@@ -47,17 +47,11 @@ def find_kernel(name: str, dtype: str, arrays: str) -> Callable[..., None]:
     """The launcher of a chunk function; `arrays` gives a letter for each pointer it takes."""
     from ...compiler.convolution import build_convolution
     from ...compiler.depthwise import build_depthwise
-    from ...compiler.winograd import build_winograd
-    from ...compiler.winograd_weight import build_winograd_weight
 
-    families = {
-        "direct": build_depthwise, "winograd": build_winograd, "conv": build_convolution,
-        "filtering": build_winograd_weight,
-    }  # fmt: skip
-    build = families[name.split("_")[0]]
+    build = build_depthwise if name.startswith("direct") else build_convolution
     title = f"{build.__name__.removeprefix('build_')}_{dtype}"
     library = jit.load_or_build(
-        title, "1", lambda: str(build(dtype, target.host())), options=_OPTIONS
+        title, "1", lambda: str(build(dtype, target.host())), options=OPTIONS
     )
     return launch.bind(library.address(name), arrays, name=f"{name}_{dtype}", parallel=True)
 
@@ -65,6 +59,12 @@ def find_kernel(name: str, dtype: str, arrays: str) -> Callable[..., None]:
 def list_words(names: Sequence[str], values: dict[str, int]) -> Array:
     """The integers of a plan, in the order of `names`."""
     return np.array([values[name] for name in names], np.int64)
+
+
+def list_both(names: Sequence[str], values: dict[str, int]) -> tuple[Array, Array]:
+    """The integers of a plan without and with a bound of zero for its results."""
+    first, second = (list_words(names, values | {"relu": relu}) for relu in (0, 1))
+    return first, second
 
 
 def find_lanes(dtype: str) -> int:
@@ -83,75 +83,108 @@ def find_panel(dtype: str) -> int:
 
 
 class Source(NamedTuple):
-    """Where a convolution without a stride reads: planes per channel, their extents, the taps."""
+    """Where a convolution without a stride reads: the phases it reads of each plane, and how.
 
-    planes: int
-    extents: Sizes
-    taps: list[Tap]
-    phases: list[Sizes]
+    A plane is what the last two dimensions span; the phases of one lie side by side.
+    """
 
-    @property
-    def plane(self) -> int:
-        return math.prod(self.extents)
+    phases: tuple[Sizes, ...]
+    plane: Sizes
+    channel: int
+    reads: Reads
 
-    def offsets(self) -> Array:
-        """Where each tap reads, from a pixel's own place in the first plane."""
-        steps = strides_of(self.extents)
-        return np.array(
-            [
-                t.plane * self.plane + sum(a * b for a, b in zip(t.shift, steps, strict=True))
-                for t in self.taps
-            ],
-            np.int64,
-        )
+
+def read_whole(extents: Sizes, taps: Sequence[Tap]) -> Source:
+    """An input that is read where it lies, by taps that are mere shifts."""
+    steps, ones = strides_of(extents), (1,) * len(extents)
+    reads = Reads(extents, steps, ones, 0, taps)
+    return Source(((0, 0),), extents[-2:], math.prod(extents), reads)
 
 
 def read_input(c: Convolution) -> Source:
-    """The input as `conv_forward` reads it: one plane for each phase of the stride in use."""
-    phases: dict[Sizes, int] = {}
-    taps = []
+    """The input as `conv_forward` reads it: apart by those phases of the stride that are in use."""
+    found = []
     for number, position in enumerate(itertools.product(*map(range, c.w[2:]))):
         places = [k * d - p for k, d, p in zip(position, c.dilation, c.padding, strict=True)]
-        phase = tuple(q % s for q, s in zip(places, c.stride, strict=True))
-        shift = tuple(q // s for q, s in zip(places, c.stride, strict=True))
-        taps.append(Tap(phases.setdefault(phase, len(phases)), shift, number))
-    extents = tuple(-(-e // s) for e, s in zip(c.x[2:], c.stride, strict=True))
-    return Source(len(phases), extents, taps, list(phases))
+        last = list(zip(places[-2:], c.stride[-2:], strict=True))
+        shift = (*places[:-2], *(q // s for q, s in last))
+        found.append((tuple(q % s for q, s in last), shift, number))
+    phases = tuple(sorted({phase for phase, _, _ in found}))
+    taps = [Tap(phases.index(phase), shift, number) for phase, shift, number in found]
+    # The phases of a volume are those of its planes: down its depth it is read where it lies.
+    depth = c.x[2:-2]
+    plane = tuple(-(-e // s) for e, s in zip(c.x[-2:], c.stride[-2:], strict=True))
+    steps = (*strides_of((*depth, len(phases) * math.prod(plane)))[:-1], plane[1], 1)
+    scales = (*c.stride[:-2], 1, 1)
+    reads = Reads((*depth, *plane), steps, scales, math.prod(plane), taps)
+    return Source(phases, plane, math.prod(depth) * len(phases) * math.prod(plane), reads)
 
 
 def plan_split(c: Convolution, source: Source, dtype: str) -> Callable[[Array], Array] | None:
     """The function that takes an input apart by phases, if its stride asks for that."""
-    if all(s == 1 for s in c.stride):
+    if all(s == 1 for s in c.stride[-2:]):
         return None
-    shape = (*c.x[:2], source.planes, *source.extents)
-    if len(c.stride) > 2:
-        return lambda x: _split_by_numpy(c, source, x.reshape(c.x), shape)
-    height, width = c.x[2:]
-    (sh, sw), row = c.stride, source.extents[1]
-    jobs = [
-        (a * width + b, sh * width, sw, f * source.plane, row, 1,
-         max(0, -(-(height - a) // sh)), max(0, -(-(width - b) // sw)))
-        for f, (a, b) in enumerate(source.phases)
-    ]  # fmt: skip
+    return _plan_split(
+        math.prod(c.x[:-2]), c.x[-2:], c.stride[-2:], source.phases, source.plane, dtype,
+        threads.get_num_threads(),
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_split(
+    planes: int, size: Sizes, stride: Sizes, phases: tuple[Sizes, ...], plane: Sizes, dtype: str,
+    count: int,
+) -> Callable[[Array], Array]:  # fmt: skip
+    """The function that takes apart `planes` planes; one for all convolutions that need the same.
+
+    The number of threads, `count`, is what it is made for.
+    """
+    from ...compiler.planes import SPLIT_STEPS
+
+    (height, width), (sh, sw), area = size, stride, math.prod(plane)
+    covered = [(max(0, -(-(height - a) // sh)), max(0, -(-(width - b) // sw))) for a, b in phases]
     # A plane that is not covered wholly is zeroed first.
-    gaps = any(job[6] * job[7] != source.plane for job in jobs)
-    result = source.planes * source.plane
-    copy = plan_copy(c.x[0] * c.x[1], height * width, result, result * gaps, jobs, dtype)
+    cleared = len(phases) * area * any(math.prod(extents) != area for extents in covered)
+    if sw in SPLIT_STEPS:
+        copy = _plan_fast_split(planes, size, stride, phases, plane, cleared, dtype)
+    else:
+        jobs = [
+            (a * width + b, sh * width, sw, f * area, plane[1], 1, *covered[f])
+            for f, (a, b) in enumerate(phases)
+        ]
+        copy = plan_copy(planes, height * width, len(phases) * area, cleared, jobs, dtype)
 
     def split(x: Array) -> Array:
-        planes = np.empty(shape, x.dtype)
-        copy(x, planes)
-        return planes
+        result = np.empty(planes * len(phases) * area, x.dtype)
+        copy(x, result)
+        return result
 
     return split
 
 
-def _split_by_numpy(c: Convolution, source: Source, x: Array, shape: Sizes) -> Array:
-    planes = np.zeros(shape, x.dtype)
-    for f, phase in enumerate(source.phases):
-        part = x[(..., *(slice(a, None, s) for a, s in zip(phase, c.stride, strict=True)))]
-        planes[(slice(None), slice(None), f, *map(slice, part.shape[2:]))] = part
-    return planes
+def _plan_fast_split(
+    planes: int, size: Sizes, stride: Sizes, phases: tuple[Sizes, ...], plane: Sizes,
+    cleared: int, dtype: str,
+) -> Callable[[Array, Array], None]:  # fmt: skip
+    """The function that takes planes apart, all phases of a row at once."""
+    from ...compiler.planes import SPLIT_PLAN
+
+    (height, width), (sh, sw), area = size, stride, math.prod(plane)
+    parts = _count_parts(planes, max(height * width, len(phases) * area))
+    words = list_words(SPLIT_PLAN, {
+        "planes": planes, "parts": parts, "height": height, "width": width, "row_step": sh,
+        "result_plane": len(phases) * area, "cleared": cleared, "plane": area, "row": plane[1],
+    })  # fmt: skip
+    numbers = np.full(sh * sw, -1, np.int64)
+    for f, (a, b) in enumerate(phases):
+        numbers[a * sw + b] = f
+    kernel = find_kernel(f"conv_split_{sw}", dtype, "aaaa")
+    return lambda x, y: kernel(parts, x, y, words, numbers)
+
+
+def _count_parts(planes: int, size: int) -> int:
+    """In how many chunks to copy so many planes."""
+    return min(planes, 4 * threads.get_num_threads()) if planes * size > 20_000 else 1
 
 
 def plan_copy(
@@ -160,8 +193,7 @@ def plan_copy(
     """The function that does `jobs` for planes `source` and `result` elements apart."""
     from ...compiler.planes import COPY_PLAN
 
-    busy = planes * max(source, result) > 20_000
-    parts = min(planes, 4 * threads.get_num_threads()) if busy else 1
+    parts = _count_parts(planes, max(source, result))
     head = list_words(COPY_PLAN, {
         "planes": planes, "parts": parts, "source_plane": source, "result_plane": result,
         "cleared": cleared, "jobs": len(jobs),
@@ -169,3 +201,26 @@ def plan_copy(
     words = np.concatenate([head, np.array(jobs, np.int64).ravel()])
     kernel = find_kernel("conv_copy", dtype, "aaa")
     return lambda x, y: kernel(parts, x, y, words)
+
+
+def plan_merge(
+    planes: int, size: Sizes, stride: Sizes, plane: int, row: int,
+    parts: list[tuple[int, Sizes, Sizes]], dtype: str,
+) -> Callable[[Array, Array], None]:  # fmt: skip
+    """The function that puts `planes` planes together from their phases, `row` elements a plane.
+
+    A part is the number of a phase, `plane` elements each, its place, and its extents; what no part
+    covers is zero.
+    """
+    steps, jobs = strides_of(size), []
+    row_step, col_step = (s * step for s, step in zip(stride[-2:], steps[-2:], strict=True))
+    for f, phase, extents in parts:
+        start = sum(a * step for a, step in zip(phase, steps, strict=True))
+        # A volume is put together slice by slice.
+        for i, place in enumerate(np.ndindex(*extents[:-2])):
+            at = sum(p * s * n for p, s, n in zip(place, stride, steps, strict=False))
+            first = f * plane + i * math.prod(extents[-2:])
+            jobs.append((first, extents[-1], 1, start + at, row_step, col_step, *extents[-2:]))
+    whole = math.prod(size)
+    covered = sum(math.prod(extents) for _, _, extents in parts)
+    return plan_copy(planes, row, whole, whole if covered < whole else 0, jobs, dtype)

@@ -1,36 +1,125 @@
 """Scalar expressions over whole arrays: compiled for large ones, NumPy for all others.
 
 `Fused` is one expression with one compiled kernel for each combination of element types and memory
-patterns it meets. Whatever it has no kernel for (other dtypes, odd strides, a primitive without IR)
-it computes with the expression's rendering in NumPy.
+patterns it meets. Whatever it has no kernel for (other dtypes, a primitive without IR) it computes
+with the expression's rendering in NumPy.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...compiler import allocator, jit, launch, loops, threads
+from ...compiler import allocator, costs, jit, launch, loops, threads
+from ...compiler.elements import KINDS, STORAGE
 from ...compiler.expressions import Expression
 from ...compiler.scalar_ir import Unsupported
 
-LARGE = 8192
-"""Elements from which a compiled kernel is used."""
-_GRAIN = 32768
-_TYPES = {
-    np.dtype(np.float32): "float",
-    np.dtype(np.float64): "double",
-    np.dtype(np.bool_): "i8",
-}
-_NUMPY = {"float": np.dtype(np.float32), "double": np.dtype(np.float64), "i8": np.dtype(np.bool_)}
 _lock = threading.Lock()
+_kinds: dict[Any, str | None] = {}
+
+
+@functools.cache
+def _alike(count: int) -> Callable[..., int]:
+    """Whether `count` arrays are contiguous and of one shape; see `loops.render_alike`."""
+    if not jit.available():
+        return lambda *_: -1
+    with _lock:
+        name = f"alike{count}"
+        library = jit.load_or_build(name, name, lambda: loops.render_alike("alike", count))
+        parameters = " ".join(["i", *["A"] * count])
+        return launch.bind(library.address("alike"), parameters, name=name, returns="i")
+
+
+def threshold(e: Expression) -> int:
+    """The number of elements from which the kernel of `e` beats NumPy.
+
+    A launch costs what three NumPy calls on small arrays cost, and NumPy's loops over the simplest
+    operations are as fast as ours (but for extrema): only threads and fused operations beat those.
+    """
+    work = costs.nanoseconds(e, 0)
+    steps = costs.count_flops(e)
+    if steps == 1 and work < 0.1 and e.op not in ("maximum", "minimum"):
+        return 32768
+    return 4096 if steps < 3 else 1024
+
+
+def _kind_of(dtype: Any) -> str | None:
+    """The kind of elements that kernels know `dtype` as."""
+    if dtype not in _kinds:
+        known = dtype.isnative and dtype != np.uint64
+        _kinds[dtype] = KINDS.get(dtype.name) if known else None
+    return _kinds[dtype]
+
+
+class _Nest(NamedTuple):
+    """Loops over arrays: `lengths` outermost first, and for each array its steps in bytes.
+
+    The result is the last of the arrays; `shape` is its shape and `order` its dimensions as they
+    lie in memory (none where that is their own order).
+    """
+
+    lengths: tuple[int, ...]
+    steps: tuple[tuple[int, ...], ...]
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+
+    def step_of(self, array: int, itemsize: int) -> str:
+        """How an array moves along the innermost loop."""
+        step = self.steps[array][-1] if self.lengths[-1] > 1 else itemsize
+        return "fixed" if step == 0 else "unit" if step == itemsize else "strided"
+
+
+def _nest(arrays: Sequence[Any], out: Any, kind: Any) -> _Nest | None:
+    """The loops that NumPy would run: dimensions in the order of memory, merged where they can be.
+
+    None where there is nothing to loop over, or where NumPy would run backwards.
+    """
+    access: Any = [["readonly"] for _ in arrays]
+    access.append(["writeonly", "allocate", "no_broadcast"])
+    kinds = [*(None for _ in arrays), kind if out is None else None]
+    it = np.nditer([*arrays, out], ["external_loop", "zerosize_ok"], access, kinds)
+    views, operands = it.itviews, it.operands
+    if not views[0].size or any(
+        v.ctypes.data != a.ctypes.data for v, a in zip(views, operands, strict=True)
+    ):
+        return None
+    made = operands[-1]
+    order: tuple[int, ...] = ()
+    if not made.flags.c_contiguous and out is None:
+        order = tuple(sorted(range(made.ndim), key=lambda d: -made.strides[d]))
+    return _Nest(views[0].shape, tuple(v.strides for v in views), made.shape, order)
+
+
+def _apart(a: Any, out: Any) -> Any:
+    """`a`, copied if writing to `out` element by element could change it before it is read."""
+    if not np.may_share_memory(a, out):
+        return a
+    same = a.ctypes.data == out.ctypes.data and a.dtype == out.dtype
+    return a if same and (a.shape, a.strides) == (out.shape, out.strides) else a.copy()
+
+
+def _allocator(shape: tuple[int, ...], order: tuple[int, ...], kind: Any) -> Callable[[], Any]:
+    """What makes an empty array of this shape, its dimensions in this order in memory."""
+    empty = np.empty
+    allocator.prepare(math.prod(shape) * kind.itemsize)
+    if not order:
+        return lambda: empty(shape, kind)
+    lying = tuple(shape[d] for d in order)
+    back = tuple(order.index(d) for d in range(len(order)))
+    return lambda: empty(lying, kind).transpose(back)
 
 
 class Fused:
-    """An expression of named arrays, callable on arrays in the order of `names`."""
+    """An expression of named arrays, callable on arrays in the order of `names`.
+
+    `is_truth` says that the result is bool. `reference` computes the same in NumPy.
+    """
 
     def __init__(
         self,
@@ -42,175 +131,187 @@ class Fused:
     ) -> None:
         self.label, self.expression, self.names = label, expression, tuple(names)
         self.reference, self.is_truth = reference, is_truth
-        self._kernels: dict[Any, Callable[..., Any] | None] = {}
+        self.least = threshold(expression)
+        self._plans: dict[Any, Callable[..., Any] | None] = {}
+        self._flat: dict[Any, Callable[..., Any] | None] = {}
 
     def __call__(self, *arrays: Any) -> Any:
-        run = self._plan(arrays)
-        return self.reference(*arrays) if run is None else run(arrays)
+        """The result, for arrays of one dtype (and truth values), in that dtype or bool."""
+        first = arrays[0]
+        if len(arrays) < 4 and first.__class__ is np.ndarray:
+            dtype = first.dtype
+            for a in arrays:
+                if a.__class__ is not np.ndarray or a.dtype is not dtype:
+                    break
+            else:
+                code = _alike(len(arrays))(dtype.itemsize, *arrays)
+                if code > 7:
+                    run = self._flat.get((dtype, code & 7), self)
+                    if run is self:
+                        run = self._remember_flat((dtype, code & 7), arrays)
+                    if run is not None:
+                        return run(code >> 3, arrays)  # type: ignore[operator]
+        return self._call_any(arrays)
 
-    def _plan(self, arrays: Sequence[Any]) -> Callable[[Any], Any] | None:
+    def _remember_flat(self, key: Any, arrays: Sequence[Any]) -> Any:
+        """How to compute from contiguous arrays of one shape, and numbers, of one dtype."""
+        plan = None
+        if self._plan_alike(arrays) is not None:
+            work = arrays[0].dtype
+            kind = np.dtype(np.bool_) if self.is_truth else work
+            steps = ["fixed" if key[1] & (1 << i) else "unit" for i in range(len(arrays))]
+            stored, element = _kind_of(kind), _kind_of(work)
+            assert stored is not None
+            assert element is not None
+            operands = [
+                loops.Operand(n, element, s) for n, s in zip(self.names, steps, strict=True)
+            ]
+            kernel = self._launcher(
+                operands, STORAGE[element].compute, loops.Operand("", stored), 0
+            )
+            cost = costs.nanoseconds(self.expression, len(arrays) + 1, max(4, work.itemsize))
+            shaped = steps.index("unit")
+            empty, split = np.empty, threads.split
+
+            def plan(count: int, given: Any) -> Any:
+                out = empty(given[shaped].shape, kind)
+                chunks, size = split(count, cost, 64)
+                kernel(chunks, count, size, out, *given)
+                return out
+
+        self._flat[key] = plan
+        return plan
+
+    def _call_any(self, arrays: Sequence[Any]) -> Any:
         try:
-            key = tuple((a.shape, a.strides, a.dtype) for a in arrays)
+            key = tuple([(a.shape, a.strides, a.dtype) for a in arrays])
         except AttributeError:
-            return None
-        found = self._kernels.get(key, self)
-        if found is self:
-            if len(self._kernels) > 1024:
-                self._kernels.clear()
-            found = self._kernels[key] = self._prepare(arrays)
-        return found  # type: ignore[return-value]
+            return self.reference(*arrays)
+        run = self._plans.get(key, self)
+        if run is self:
+            run = self._remember(key, lambda: self._plan_alike(arrays))
+        return self.reference(*arrays) if run is None else run(arrays)  # type: ignore[operator]
 
-    def _prepare(self, arrays: Sequence[Any]) -> Callable[[Any], Any] | None:
-        if not jit.available() or any(a.__class__ is not np.ndarray for a in arrays):
+    def into(self, out: Any, *arrays: Any) -> Any:
+        """`out`, with the result written there; without a kernel, the result as a new array."""
+        found = self.convert(arrays, out.dtype, out.dtype, out)
+        return self.reference(*arrays) if found is None else found
+
+    def convert(self, arrays: Sequence[Any], work: Any, kind: Any, out: Any = None) -> Any:
+        """The result in the dtype `kind`, for arrays of any dtypes computed with in `work`.
+
+        With `out` it is written there, and `out` is returned; an operand may be `out` itself. None
+        where no kernel serves.
+        """
+        if out is not None:
+            arrays = [a if a is out else _apart(a, out) for a in arrays]
+        key = (work, kind, *[(a.shape, a.strides, a.dtype) for a in arrays])
+        if out is not None:
+            key = (*key, out.shape, out.strides)
+        run = self._plans.get(key, self)
+        if run is self:
+            run = self._remember(key, lambda: self._plan(arrays, work, kind, out))
+        return None if run is None else run(arrays, out)  # type: ignore[operator]
+
+    def _remember(self, key: Any, make: Callable[[], Any]) -> Any:
+        if len(self._plans) > 1024:
+            self._plans.clear()
+        plan = self._plans[key] = make()
+        return plan
+
+    def _plan_alike(self, arrays: Sequence[Any]) -> Callable[[Any], Any] | None:
+        dtypes = {a.dtype for a in arrays if a.dtype != np.bool_}
+        if len(dtypes) != 1:
             return None
-        kinds = [_TYPES.get(a.dtype) for a in arrays]
-        numbers = {k for k in kinds if k != "i8"}
-        if None in kinds or len(numbers) != 1 or any(not a.flags.aligned for a in arrays):
+        (work,) = dtypes
+        if work.kind not in "fiu" or (work.itemsize < 4 and work.kind == "f"):
             return None
-        type_ = numbers.pop()
-        assert type_ is not None
+        return self._plan(arrays, work, work)
+
+    def _plan(
+        self, arrays: Sequence[Any], work: Any, kind: Any, out: Any = None
+    ) -> Callable[..., Any] | None:
+        """How to compute from arrays like these; see `convert`."""
+        if self.is_truth:
+            kind = np.dtype(np.bool_)
+        given = [*arrays, out] if out is not None else arrays
+        plain = all(a.__class__ is np.ndarray and a.flags.aligned for a in given)
+        kinds = [_kind_of(a.dtype) for a in arrays]
+        computed, stored = _kind_of(work), _kind_of(kind)
+        if not jit.available() or not plain or None in kinds or not computed or not stored:
+            return None
+        type_ = STORAGE[computed].compute
         try:
-            shape = np.broadcast_shapes(*(a.shape for a in arrays))
-        except ValueError:
-            return None
-        count = int(np.prod(shape, dtype=np.int64))
-        if not count:
-            return None
-        flat = all(a.size == 1 or (a.shape == shape and a.flags.c_contiguous) for a in arrays)
-        try:
-            if flat:
-                return self._prepare_flat(arrays, kinds, type_, shape, count)
-            return self._prepare_rows(arrays, kinds, type_, shape, count)
-        except Unsupported:
+            nest = _nest(arrays, out, kind)
+            if nest is None:
+                return None
+            return self._prepare(nest, arrays, kinds, "i64" if type_ == "i1" else type_, kind)
+        except (Unsupported, ValueError):
             return None
 
-    def _launcher(self, form: str, operands: list[loops.Operand], type_: str) -> Any:
-        out_type = "i8" if self.is_truth else type_
-        render = loops.render_flat if form == "flat" else loops.render_rows
-        key = f"{form} {self.expression!r} {operands} {type_} {out_type}"
+    def _prepare(
+        self, nest: _Nest, arrays: Any, kinds: Any, type_: str, kind: Any
+    ) -> Callable[..., Any]:
+        operands = [
+            loops.Operand(name, k, nest.step_of(i, a.itemsize))
+            for i, (name, k, a) in enumerate(zip(self.names, kinds, arrays, strict=True))
+        ]
+        stored = _kind_of(kind)
+        assert stored is not None
+        result = loops.Operand("", stored, nest.step_of(len(arrays), kind.itemsize))
+        itemsize = max(4, *(a.itemsize for a in arrays))
+        cost = costs.nanoseconds(self.expression, len(operands) + 1, itemsize)
+        if any(o.step == "strided" for o in (*operands, result)) and len(nest.lengths) == 1:
+            nest = nest._replace(
+                lengths=(1, *nest.lengths), steps=tuple((0, *s) for s in nest.steps)
+            )
+        outer = len(nest.lengths) - 1
+        kernel = self._launcher(operands, type_, result, outer)
+        allocate = _allocator(nest.shape, nest.order, kind)
+        split, columns = threads.split, nest.lengths[-1]
+        if not outer:
+
+            def run_flat(given: Any, out: Any = None) -> Any:
+                if out is None:
+                    out = allocate()
+                chunks, size = split(columns, cost, 64)
+                kernel(chunks, columns, size, out, *given)
+                return out
+
+            return run_flat
+        rows = math.prod(nest.lengths[:-1])
+        last_first = [nest.steps[-1], *nest.steps[:-1]]
+        table = np.array(
+            [columns, *nest.lengths[1:-1], *(s for steps in last_first for s in steps)], np.int64
+        )
+
+        def run_nest(given: Any, out: Any = None) -> Any:
+            if out is None:
+                out = allocate()
+            chunks, size = split(rows, columns * cost)
+            kernel(chunks, rows, size, table, out, *given)
+            return out
+
+        return run_nest
+
+    def _launcher(
+        self, operands: list[loops.Operand], type_: str, result: loops.Operand, outer: int
+    ) -> Any:
+        form = "nest" if outer else "flat"
+        key = f"{form} {self.expression!r} {operands} {type_} {result} {outer}"
         # Rendering also finds out whether every primitive has IR, so it is not left to a cache
         # miss.
-        ir = render("chunk", self.expression, operands, type_, out_type)
-        with _lock:
-            library = jit.load_or_build(f"{self.label}.{form}", key, lambda: ir)
-            return launch.bind(library.address("chunk"), name=self.label, parallel=True)
-
-    def _prepare_flat(
-        self, arrays: Any, kinds: Any, type_: str, shape: Any, count: int
-    ) -> Callable[[Any], Any]:
-        operands = [
-            loops.Operand(n, k, a.size == 1)
-            for n, k, a in zip(self.names, kinds, arrays, strict=True)
-        ]
-        kernel = self._launcher("flat", operands, type_)
-        dtype = _NUMPY["i8" if self.is_truth else type_]
-        allocator.prepare(count * dtype.itemsize)
-        empty = np.empty
-
-        def run(given: Any) -> Any:
-            out = empty(shape, dtype)
-            chunks, size = _split(count)
-            kernel(chunks, count, size, out, *given)
-            return out
-
-        return run
-
-    def _prepare_rows(
-        self, arrays: Any, kinds: Any, type_: str, shape: Any, count: int
-    ) -> Callable[[Any], Any] | None:
-        """Operands that repeat along rows or columns: two loops, when two are enough."""
-        views = [np.broadcast_to(a, shape) for a in arrays]
-        inner = 1
-        split = len(shape)
-        while split > 0 and all(_runs(v, split - 1) for v in views):
-            inner *= shape[split - 1]
-            split -= 1
-        fixed = [_is_fixed(v, split) for v in views]
-        rows = count // inner
-        steps = [_row_step(v, split) for v in views]
-        if inner < 64 or None in steps:
-            return None
-        operands = [
-            loops.Operand(n, k, f) for n, k, f in zip(self.names, kinds, fixed, strict=True)
-        ]
-        kernel = self._launcher("rows", operands, type_)
-        dtype = _NUMPY["i8" if self.is_truth else type_]
-        per_chunk = max(1, _GRAIN // inner)
-
-        def run(given: Any) -> Any:
-            out = np.empty(shape, dtype)
-            share = max(per_chunk, -(-rows // (4 * threads.get_num_threads())))
-            kernel(-(-rows // share), rows, share, inner, out, *given, *steps)
-            return out
-
-        return run
-
-
-def _split(count: int) -> tuple[int, int]:
-    """The number of chunks for `count` elements, and the size of one (a multiple of 64)."""
-    workers = threads.get_num_threads()
-    if count <= _GRAIN or workers == 1:
-        return 1, count
-    chunks = min(4 * workers, -(-count // _GRAIN))
-    size = -(-count // chunks)
-    size = (size + 63) & ~63
-    return -(-count // size), size
-
-
-def _runs(v: Any, axis: int) -> bool:
-    """Whether `axis` continues the inner run of `v`: contiguous with what follows, or fixed."""
-    if v.shape[axis] == 1:
-        return True
-    after = v.shape[axis + 1 :]
-    if v.strides[axis] == 0:
-        return all(s == 0 or n == 1 for s, n in zip(v.strides[axis + 1 :], after, strict=True))
-    return bool(v.strides[axis] == v.itemsize * int(np.prod(after, dtype=np.int64)))
-
-
-def _is_fixed(v: Any, split: int) -> bool:
-    return all(s == 0 or n == 1 for s, n in zip(v.strides[split:], v.shape[split:], strict=True))
-
-
-def _row_step(v: Any, split: int) -> int | None:
-    """Bytes from row to row, if one number says it for all outer axes together."""
-    step, expected = 0, None
-    for axis in range(split - 1, -1, -1):
-        n, s = v.shape[axis], v.strides[axis]
-        if n == 1:
-            continue
-        if expected is None:
-            step, expected = s, s * n
-        elif s != expected:
-            return None
+        if form == "flat":
+            ir = loops.render_flat("chunk", self.expression, operands, type_, result)
         else:
-            expected = s * n
-    return step
+            ir = loops.render_nest("chunk", self.expression, operands, type_, result, outer)
+        each = costs.count_flops(self.expression)
 
+        def cost(items: int, share: int, *rest: Any) -> costs.Cost:
+            return costs.Cost(each * items * (int(rest[0][0]) if outer else 1))
 
-_REDUCERS: dict[tuple[Any, str], Any] = {}
-
-
-def fold_rows(x: Any, fold: str) -> Any:
-    """Each row of a contiguous float array [rows, columns] folded; None where no kernel serves.
-
-    `fold` is "sum" (the result is float64), "maximum" or "minimum" (NaN wins).
-    """
-    kind = _TYPES.get(x.dtype)
-    if kind not in ("float", "double") or not jit.available():
-        return None
-    kernel = _REDUCERS.get((kind, fold))
-    if kernel is None:
-        e = Expression("input", "x")
-        operands = [loops.Operand("x", kind, False)]
-        library = jit.load_or_build(
-            f"{fold}_rows",
-            f"{fold} rows {kind}",
-            lambda: loops.render_row_reduction("chunk", e, operands, kind, fold),
-        )
-        kernel = launch.bind(library.address("chunk"), name=f"{fold}_rows", parallel=True)
-        _REDUCERS[kind, fold] = kernel
-    rows, columns = x.shape
-    out = np.empty(rows, np.float64 if fold == "sum" else x.dtype)
-    share = max(1, _GRAIN // max(columns, 1), -(-rows // (4 * threads.get_num_threads())))
-    kernel(-(-rows // share), rows, share, columns, out, x)
-    return out
+        with _lock:
+            library = jit.load_or_build(
+                f"{self.label}.{form}", key, lambda: ir, source=self.expression.__repr__
+            )
+            return launch.bind(library.address("chunk"), name=self.label, parallel=True, cost=cost)

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from .matmul import matmul
+from ...compiler import jit
+from ...compiler.kernel import serves
+from . import interpolation_kernels as kernels
+from .layout import contiguous
+from .scatter import add_at
 
 Array = Any
-# Entries of a map's matrix up to which a product with it is cheaper than following the map.
-_DENSE = 1 << 18
 
 
-class AxisMap(NamedTuple):
+# Elements from which compiled kernels are used, and taps that are many.
+_FEW, _MANY = 1024, 16
+
+
+@dataclasses.dataclass(eq=False)
+class AxisMap:
     """How one axis of ``size`` positions becomes another.
 
-    Output ``o`` is the sum over t of ``weights[o, t] * input[places[o, t]]``; without weights there
-    is one place for each output and its value is taken as it is.
+    Output ``o`` is the sum over t of ``weights[o, t] * input[places[o, t]]``, of places that are
+    not below zero. Without weights there is one place for each output and its
+    value is taken as it is.
     """
 
     axis: int
@@ -26,12 +36,98 @@ class AxisMap(NamedTuple):
     places: Array
     weights: Array | None
 
+    @functools.cached_property
+    def ragged(self) -> bool:
+        """Whether outputs differ in how many inputs they see."""
+        return bool((self.places < 0).any())
+
+    @functools.cached_property
+    def adjoint(self) -> AxisMap:
+        """The map that takes gradients back."""
+        outputs, taps = np.nonzero(self.places >= 0)
+        inputs = self.places[outputs, taps]
+        ranked = np.argsort(inputs, kind="stable")
+        outputs, taps, inputs = outputs[ranked], taps[ranked], inputs[ranked]
+        starts = np.searchsorted(inputs, inputs)
+        tap = np.arange(len(inputs)) - starts
+        places = np.full((self.size, int(tap.max(initial=0)) + 1), -1, np.int64)
+        weights = np.zeros(places.shape)
+        places[inputs, tap] = outputs
+        weights[inputs, tap] = 1.0 if self.weights is None else self.weights[outputs, taps]
+        return AxisMap(self.axis, len(self.places), places, weights)
+
+    @functools.cached_property
+    def tables(self) -> dict[Any, tuple[Array, Array | None]]:
+        """What `table` has made."""
+        return {}
+
+    def table(self, dtype: Any, by_taps: bool) -> tuple[Array, Array | None]:
+        """Places in int32 and weights in `dtype` for kernels, (outputs, taps) or turned."""
+        made = self.tables.get((dtype, by_taps))
+        if made is None:
+            tables = self.places.astype(np.int32), self.weights
+            if by_taps:
+                tables = tables[0].T, None if tables[1] is None else tables[1].T
+            made = self.tables[dtype, by_taps] = (
+                np.ascontiguousarray(tables[0]),
+                None if tables[1] is None else np.ascontiguousarray(tables[1], dtype),
+            )
+        return made
+
 
 def resample(x: Array, maps: list[AxisMap]) -> Array:
     """`x` resampled along each map's axis."""
-    for a in maps:
-        x = _forward(x, a)
+    maps = list(maps)
+    while maps:
+        a = maps.pop(0)
+        columns = maps[0] if maps and (a.axis, maps[0].axis) == (-2, -1) else None
+        if not _serves(x, a):
+            x = _forward(x, a)
+        elif columns is not None and x.shape[-1] <= kernels.WIDEST and _taps(columns) <= _MANY:
+            x = _planes(contiguous(x), a, maps.pop(0))
+        else:
+            x = _one_axis(contiguous(x), a)
     return x
+
+
+def _serves(x: Array, a: AxisMap) -> bool:
+    large = x.size >= _FEW or len(a.places) * x.size >= _FEW * a.size
+    return x.dtype in (np.float32, np.float64) and x.size > 0 and large and jit.available()
+
+
+def _taps(a: AxisMap) -> int:
+    return int(a.places.shape[1])
+
+
+def _planes(x: Array, rows: AxisMap, columns: AxisMap) -> Array:
+    lead, (height, width) = x.shape[:-2], x.shape[-2:]
+    counts = len(rows.places), len(columns.places)
+    out = np.empty((*lead, *counts), x.dtype)
+    cost = _taps(rows) * width + 4 * _taps(columns) * counts[1]
+    kernels.resample_planes(
+        math.prod(lead) * counts[0], cost, x, out, *rows.table(x.dtype, False),
+        *columns.table(x.dtype, True), height, width, *counts, _taps(rows), _taps(columns),
+        rows.ragged or columns.ragged,
+    )  # fmt: skip
+    return out
+
+
+def _one_axis(x: Array, a: AxisMap) -> Array:
+    lead, trail = x.shape[: x.ndim + a.axis], x.shape[x.ndim + a.axis :][1:]
+    count, width, taps = len(a.places), math.prod(trail), _taps(a)
+    out = np.empty((*lead, count, *trail), x.dtype)
+    if width > 1:
+        kernels.resample_rows(
+            math.prod(lead) * count, taps * width, x, out, *a.table(x.dtype, False), a.size, count,
+            width, taps, a.ragged,
+        )  # fmt: skip
+    else:
+        few = taps <= _MANY
+        kernels.resample_lines(
+            math.prod(lead), 4 * taps * count, x, out, *a.table(x.dtype, few), a.size, count, taps,
+            taps if few else None, a.ragged,
+        )  # fmt: skip
+    return out
 
 
 def resample_bytes(x: Array, maps: list[AxisMap]) -> Array:
@@ -42,7 +138,7 @@ def resample_bytes(x: Array, maps: list[AxisMap]) -> Array:
             continue
         bits = _fraction_bits(float(a.weights.max(initial=1)))
         scaled = np.trunc(a.weights * 2**bits + np.copysign(0.5, a.weights))
-        fixed = a._replace(weights=scaled.astype(np.int32))
+        fixed = dataclasses.replace(a, weights=scaled.astype(np.int32))
         total = _forward(x.astype(np.int32), fixed) + (1 << (bits - 1))
         x = np.clip(total >> bits, 0, 255).astype(np.uint8)
     return x
@@ -58,9 +154,7 @@ def _fraction_bits(largest: float) -> int:
 
 def resample_back(g: Array, maps: list[AxisMap]) -> Array:
     """The adjoint of `resample`."""
-    for a in reversed(maps):
-        g = _backward(g, a)
-    return g
+    return resample(g, [a.adjoint for a in maps])
 
 
 def _along(values: Array, x: Array, axis: int) -> Array:
@@ -70,64 +164,92 @@ def _along(values: Array, x: Array, axis: int) -> Array:
 def _forward(x: Array, a: AxisMap) -> Array:
     if a.weights is None:
         return x.take(a.places[:, 0], a.axis)
-    if _prefers_matrix(a):
-        return _times_matrix(x, a.axis, _matrix(a, x.dtype).T)
-    out = x.take(a.places[:, 0], a.axis)
-    out *= _along(a.weights[:, 0], x, a.axis)
-    for tap in range(1, a.places.shape[1]):
-        part = x.take(a.places[:, tap], a.axis)
+    out = np.zeros((*x.shape[: a.axis], len(a.places), *x.shape[a.axis :][1:]), x.dtype)
+    for tap in range(_taps(a)):
+        places = a.places[:, tap]
+        part = x.take(np.maximum(places, 0), a.axis)
         part *= _along(a.weights[:, tap], x, a.axis)
+        if a.ragged:
+            part[(..., places < 0, *(slice(None),) * (-1 - a.axis))] = 0
         out += part
     return out
 
 
-def _backward(g: Array, a: AxisMap) -> Array:
-    if len(a.places) * a.size > _DENSE:
-        return _times_sparse(g, a)
-    return _times_matrix(g, a.axis, _matrix(a, g.dtype))
+# ---------------------------------------------------------------- points
+def _point_operands(*arrays: Array) -> tuple[Array, ...] | None:
+    """The arrays as kernels for points take them; None if those do not serve."""
+    ready = tuple(map(contiguous, arrays))
+    kinds = {a.dtype for a in ready if a.dtype != np.int64}
+    usable = len(kinds) == 1 and kinds <= {np.dtype(np.float32), np.dtype(np.float64)}
+    large = ready[-1].size >= _FEW and all(a.size for a in ready)
+    return ready if usable and large and serves(*ready) else None
 
 
-def _prefers_matrix(a: AxisMap) -> bool:
-    """Whether a product with a dense matrix is cheaper than a pass for every tap."""
-    return a.places.shape[1] > 4 and len(a.places) * a.size <= _DENSE
+def blend_points(x: Array, places: Array, weights: Array) -> Array:
+    """Sums over t of ``x[n, c, places[n, t, p]] * weights[n, t, p]``: (N, C, S) to (N, C, P).
 
-
-def _matrix(a: AxisMap, dtype: Any) -> Array:
-    """The map as a matrix (outputs, size)."""
-    count = len(a.places)
-    matrix = np.zeros((count, a.size), dtype)
-    rows = np.arange(count)
-    for tap in range(a.places.shape[1]):
-        # In one tap no output occurs twice, so that nothing is lost.
-        matrix[rows, a.places[:, tap]] += (
-            1 if a.weights is None else a.weights[:, tap].astype(dtype)
+    A place outside [0, S) is of no element.
+    """
+    ready = _point_operands(x, places, weights)
+    (n, channels, size), (taps, points) = x.shape, places.shape[1:]
+    if ready is not None and taps in (1, 4, 8, 16):
+        out = np.empty((n, channels, points), x.dtype)
+        kernels.blend_points(
+            n * channels, 4 * taps * points, *ready, out, channels, size, points, taps
         )
-    return matrix
+        return out
+    out = np.zeros((n, channels, points), x.dtype)
+    for t in range(taps):
+        out += _seen(x, places[:, t]) * weights[:, t, None]
+    return out
 
 
-def _times_matrix(x: Array, axis: int, matrix: Array) -> Array:
-    """`x` with `axis` contracted with the first of the matrix' axes."""
-    if axis == -1:
-        return matmul(x, matrix)
-    lead, trail = x.shape[:axis], x.shape[axis + 1 :]
-    rows = x.reshape(*lead, x.shape[axis], math.prod(trail))
-    return matmul(matrix.T, rows).reshape(*lead, matrix.shape[1], *trail)
+def _seen(x: Array, places: Array) -> Array:
+    """x[n, c, places[n, p]], zeros where a place is outside."""
+    inside = ((places >= 0) & (places < x.shape[2]))[:, None]
+    if not x.shape[2]:
+        return np.zeros((*x.shape[:2], places.shape[1]), x.dtype)
+    index = np.where(inside, places[:, None], 0)
+    index = np.broadcast_to(index, (*x.shape[:2], places.shape[1]))
+    return np.where(inside, np.take_along_axis(x, index, 2), 0)
 
 
-def _times_sparse(g: Array, a: AxisMap) -> Array:
-    from scipy import sparse
+def blend_points_back(g: Array, places: Array, weights: Array, size: int) -> Array:
+    """The adjoint of `blend_points` for its first array: (N, C, P) to (N, C, size)."""
+    (n, channels, points), taps = g.shape, places.shape[1]
+    out = np.zeros((n, channels, size), g.dtype)
+    ready = _point_operands(g, places, weights)
+    if ready is not None:
+        kernels.blend_points_back(
+            n * channels, 4 * taps * points, *ready, out, channels, size, points, taps
+        )
+        return out
+    rows = np.arange(n * channels).reshape(n, channels, 1) * size
+    for t in range(taps):
+        inside = ((places[:, t] >= 0) & (places[:, t] < size))[:, None]
+        parts = np.where(inside, g * weights[:, t, None], 0)
+        at = np.where(inside, places[:, t, None], 0) + rows if size else rows[:0]
+        add_at(out.reshape(-1), at.reshape(-1), parts.reshape(-1)[: at.size])
+    return out
 
-    count, taps = a.places.shape
-    ones = np.ones(1) if a.weights is None else a.weights.ravel()
-    weights = np.broadcast_to(ones, count * taps).astype(g.dtype)
-    columns = np.repeat(np.arange(count), taps)
-    adjoint = sparse.csr_matrix((weights, (a.places.ravel(), columns)), (a.size, count))
-    first = np.moveaxis(g, a.axis, 0)
-    sums = adjoint @ np.ascontiguousarray(first).reshape(count, -1)
-    return np.ascontiguousarray(np.moveaxis(sums.reshape(a.size, *first.shape[1:]), 0, a.axis))
+
+def blend_points_shares(g: Array, x: Array, places: Array) -> Array:
+    """The adjoint of `blend_points` for its weights: (N, C, P) to (N, T, P)."""
+    (n, channels, points), taps = g.shape, places.shape[1]
+    ready = _point_operands(g, x, places)
+    out = np.empty((n, taps, points), g.dtype)
+    if ready is not None:
+        kernels.blend_points_shares(
+            n * taps, 4 * channels * points, *ready, out, channels, x.shape[2], points, taps
+        )
+        return out
+    for t in range(taps):
+        out[:, t] = (g * _seen(x, places[:, t])).sum(1)
+    return out
 
 
 # ---------------------------------------------------------------- maps
+@functools.lru_cache(maxsize=256)
 def even_mean(axis: int, size: int, count: int) -> AxisMap:
     """The means of `count` even parts, which may overlap."""
     starts = np.arange(count) * size // max(count, 1)
@@ -138,8 +260,8 @@ def even_mean(axis: int, size: int, count: int) -> AxisMap:
 def _mean_of(axis: int, size: int, starts: Array, ends: Array) -> AxisMap:
     longest = int((ends - starts).max(initial=1))
     taps = np.arange(longest)
-    places = np.minimum(starts[:, None] + taps, size - 1)
     inside = taps < (ends - starts)[:, None]
+    places = np.where(inside, starts[:, None] + taps, -1)
     return AxisMap(axis, size, places, inside / (ends - starts)[:, None])
 
 
@@ -151,6 +273,7 @@ def _centres(size: int, count: int, scale: float | None, align_corners: bool) ->
     return (o + 0.5) * (1 / scale if scale else size / count) - 0.5
 
 
+@functools.lru_cache(maxsize=256)
 def nearest(axis: int, size: int, count: int, scale: float | None, exact: bool) -> AxisMap:
     """The nearest input; `exact` measures from the middle of each output."""
     step = np.float32(1 / scale) if scale else np.float32(size) / np.float32(count)
@@ -160,6 +283,7 @@ def nearest(axis: int, size: int, count: int, scale: float | None, exact: bool) 
     return AxisMap(axis, size, places[:, None], None)
 
 
+@functools.lru_cache(maxsize=256)
 def linear(axis: int, size: int, count: int, scale: float | None, align_corners: bool) -> AxisMap:
     """Between the two nearest inputs."""
     at = np.maximum(_centres(size, count, scale, align_corners), 0)
@@ -181,6 +305,7 @@ def cubic_weights(part: Array, a: float = -0.75) -> Array:
     return np.stack([far(part + 1), near(part), near(1 - part), far(2 - part)], -1)
 
 
+@functools.lru_cache(maxsize=256)
 def cubic(axis: int, size: int, count: int, scale: float | None, align_corners: bool) -> AxisMap:
     """From the four nearest inputs by a cubic."""
     at = _centres(size, count, scale, align_corners)
@@ -189,6 +314,7 @@ def cubic(axis: int, size: int, count: int, scale: float | None, align_corners: 
     return AxisMap(axis, size, places, cubic_weights(at - low))
 
 
+@functools.lru_cache(maxsize=256)
 def antialiased(
     axis: int, size: int, count: int, scale: float | None, align_corners: bool, cubic_: bool
 ) -> AxisMap:
@@ -207,9 +333,10 @@ def antialiased(
     taps = np.arange(longest)
     distance = np.abs(starts[:, None] + taps - centre[:, None] + 0.5) / stretch
     weights = _cubic_kernel(distance) if cubic_ else np.maximum(0, 1 - distance)
-    weights = np.where(taps < (ends - starts)[:, None], weights, 0)
+    inside = taps < (ends - starts)[:, None]
+    weights = np.where(inside, weights, 0)
     weights /= np.where(weights.sum(1) == 0, 1, weights.sum(1))[:, None]
-    places = np.minimum(starts[:, None] + taps, size - 1)
+    places = np.where(inside, starts[:, None] + taps, -1)
     return AxisMap(axis, size, places, weights)
 
 

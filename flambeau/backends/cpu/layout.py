@@ -1,12 +1,142 @@
-"""The order of an array's elements in memory, and PyTorch's names for it."""
+"""The order of an array's elements in memory, PyTorch's names for it, and copies that change it."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import devices
+from ...compiler import allocator, jit
+from ...compiler.kernel import serves
+from . import layout_kernels as kernels
+from .indexing import words_of
+
+_FEW = 2048
+_STEPS = (0, 1, -1, 2, 3, 4)
+
+
+class _Plan(NamedTuple):
+    """How to copy from one arrangement to another; see `layout_kernels`."""
+
+    kernel: Any
+    items: int
+    cost: int
+    sizes: Any
+    steps: Any
+    rank: int
+    facts: tuple[Any, ...]
+
+
+def assign(target: Any, source: Any) -> None:
+    """``target[...] = source``, of one type; the source broadcasts. They must not overlap."""
+    if target.size >= _FEW and target.dtype == source.dtype and jit.available():
+        x, out = words_of(source), words_of(target)
+        if x is not None and out is not None:
+            if x.shape != out.shape:
+                x = np.broadcast_to(x, out.shape)
+            plan = _plan(out.shape, x.strides, out.strides, out.itemsize)
+            if plan is not None:
+                k, items, cost, sizes, steps, rank, facts = plan
+                k(items, cost, x, out, sizes, steps, rank, *facts)
+                return
+    target[...] = source
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(shape: Any, strides: Any, to_strides: Any, itemsize: int) -> _Plan | None:
+    """The plan of a copy; None if there is none because the strides are odd."""
+    if any(s % itemsize for s in (*strides, *to_strides)):
+        return None
+    # Dimensions as (size, step, to_step), the last in the target's memory last.
+    dims: list[tuple[int, int, int]] = []
+    for n, s, t in sorted(zip(shape, strides, to_strides, strict=True), key=lambda d: -abs(d[2])):
+        step, to_step = s // itemsize, t // itemsize
+        if n == 1:
+            continue
+        if dims and dims[-1][1] == n * step and dims[-1][2] == n * to_step:
+            dims[-1] = (dims[-1][0] * n, step, to_step)
+        else:
+            dims.append((n, step, to_step))
+    dims = dims or [(1, 1, 1)]
+    n, step, to_step = dims.pop()
+    across = next((d for d in dims if abs(d[1]) == 1 and d[0] > 1), None)
+    if to_step == 1 and across is not None and across[1] == 1 and step != 1:
+        if n <= 4:
+            dims.remove(across)
+            facts = (across[0], step, across[2], n, across[2] == n)
+            return _made(kernels.interleave_rows, dims, across[0] * n, facts)
+        if across[0] >= 4:
+            return _tiles(dims, across, n, step, itemsize)
+    if not dims and n >= 8192 and step == to_step == 1:  # one long row becomes many
+        part = next((p for p in (4096, 1000, 1024, 2500) if n % p == 0), n)
+        dims, n = [(n // part, part, part)], part
+    facts = (n, step, to_step, *(s if s in _STEPS else None for s in (step, to_step)))
+    return _made(kernels.copy_rows, dims, n, facts)
+
+
+def _tiles(dims: Any, across: Any, columns: int, step: int, itemsize: int) -> _Plan:
+    rows = across[0]
+    dims = [d for d in dims if d is not across]
+    size = 64 // max(itemsize, 4)
+    while size > min(rows, columns):
+        size //= 2
+    facts = (rows, columns, step, across[2], size)
+    made = _made(kernels.copy_tiles, dims, columns * size, facts)
+    return made._replace(items=made.items * -(-rows // size))
+
+
+def _made(kernel: Any, dims: Any, cost: int, facts: tuple[Any, ...]) -> _Plan:
+    sizes = np.array([d[0] for d in dims] or [1], np.int64)
+    steps = np.array([d[1:] for d in dims] or [(0, 0)], np.int64)
+    return _Plan(kernel, math.prod(d[0] for d in dims), cost, sizes, steps, len(dims), facts)
+
+
+def contiguous(d: Any) -> Any:
+    """`d` in C order: itself, or a copy."""
+    if d.flags.c_contiguous:
+        return d
+    if d.size < _FEW:
+        return np.ascontiguousarray(d)
+    allocator.prepare(d.nbytes)
+    out = np.empty(d.shape, d.dtype)
+    assign(out, d)
+    return out
+
+
+def reshaped(d: Any, shape: tuple[int, ...]) -> Any:
+    """`d` in another shape: a view where that is possible, else a copy."""
+    if d.size < _FEW or d.flags.c_contiguous:
+        return d.reshape(shape)
+    try:
+        return d.reshape(shape, copy=False)
+    except ValueError:
+        return contiguous(d).reshape(shape)
+
+
+_CASTS = frozenset(
+    ("float16", "bfloat16", "float32", "float64", "bool", "uint8", "uint16", "uint32")
+) | {f"int{n}" for n in (8, 16, 32, 64)}
+
+
+def cast(d: Any, kind: Any) -> Any:
+    """A copy of `d` with elements of the NumPy dtype `kind`.
+
+    Floats out of an integer's range wrap through int64.
+    """
+    to_integer = d.dtype.kind in "fV" and kind.kind in "iu"
+    known = d.size >= _FEW and d.dtype.name in _CASTS and kind.name in _CASTS
+    if known and d.dtype != kind and serves(d):
+        allocator.prepare(d.size * kind.itemsize)
+        out = np.empty(d.shape, kind)
+        kernels.cast(d.size, 2, d, out, to_integer)
+        return out
+    if not to_integer:
+        return d.astype(kind)
+    with np.errstate(invalid="ignore"):
+        return d.astype(np.int64).astype(kind) if kind.itemsize < 8 else d.astype(kind)
 
 
 def _dense_in(d: Any, order: tuple[int, ...]) -> bool:
@@ -31,13 +161,13 @@ def with_format(d: Any, memory_format: Any) -> Any:
     if is_contiguous(d, memory_format):
         return d
     if memory_format is devices.contiguous_format:
-        return np.ascontiguousarray(d)
+        return contiguous(d)
     rank = 4 if memory_format is devices.channels_last else 5
     if d.ndim != rank:
         raise RuntimeError(
             f"required rank {rank} tensor to use {memory_format} format, got {d.ndim} dimensions"
         )
-    last = np.ascontiguousarray(np.moveaxis(d, 1, -1))
+    last = contiguous(np.moveaxis(d, 1, -1))
     return np.moveaxis(last, -1, 1)
 
 

@@ -132,4 +132,6 @@ def cross_entropy_back(
         shape = (-1, *(1 for _ in even.shape[1:]))
         p -= even[:, None] if weight is None else even[:, None] * weight.reshape(shape)
     p.reshape(-1)[_positions(targets.classes, p.shape[1])] -= direct
+    if targets.ignored is not None:  # their scores may be anything, and 0 * NaN is NaN
+        np.moveaxis(p, 1, -1)[targets.ignored] = 0
     return p

@@ -1,8 +1,8 @@
 """Matrix products of NumPy arrays: `matmul` and `linear`.
 
 float32 and float64 run on the compiled kernels, cut up by a plan that is made once per combination
-of shapes and strides. Integers, complex numbers, and everything where nothing can be compiled go
-to NumPy; float16 and bfloat16 are computed in float32 and rounded once.
+of shapes and strides. float16 and bfloat16 go to `narrow_matmul`; other integers, complex numbers,
+whose products BLAS computes as fast, and everything where nothing can be compiled, to NumPy.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 
-from ...compiler import jit, launch, target, threads
+from ...compiler import allocator, costs, jit, launch, target, threads
+from .precision import NARROW
 
 if TYPE_CHECKING:
     from ...compiler.blocking import Plan, Product
@@ -25,14 +25,17 @@ Array = np.ndarray
 _Run = Callable[..., Array]
 
 _COMPILED = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
-_NARROW = frozenset({np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)})
 # The IR is scheduled by hand: LLVM's passes over it cost time and gain nothing.
 _OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
 _MOST_PLANS = 4096
-# Multiply-adds below which a plan does not depend on the number of threads.
-_ALONE = 80_000
+# Nanoseconds of a multiply-add of float32 on one thread; of a product that one thread does best
+# alone; of a product that is worth waking threads for.
+_TIME, _ALONE, _SHARED = 0.018, 5_000, 120_000
+# The most elements of A times columns of C for which the kernel of small products is asked.
+_MOST_SMALL = 64 * 64 * 64
 
-_plans: dict[Any, _Run] = {}
+# By the looks of the operands: how to compute their product. By dtype: the kernel for small ones.
+_plans: dict[Any, Callable[..., Any]] = {}
 _empty = np.empty
 
 
@@ -42,13 +45,30 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     >>> matmul(np.ones((2, 3), np.float32), np.ones((3, 4), np.float32))[0]
     array([3., 3., 3., 3.], dtype=float32)
     """
+    if out is None and (c := known_matmul(a, b)) is not None:
+        return c
     key = (a.shape, b.shape, a.strides, b.strides, a.dtype, b.dtype)
-    run = _plans.get(key)
-    if run is None:
-        run = _remember(key, _prepare_matmul(a, b))
+    run = _plans.get(key) or _remember(key, _prepare_matmul(a, b))
     if out is None:
         return run(a, b)
     return _write_into(out, run, a, b)
+
+
+def known_matmul(a: Array, b: Array) -> Array | None:
+    """``a @ b`` if it is small or like a product before, whose shapes are right then; else None."""
+    kind = a.dtype
+    small = _plans.get(kind)
+    if small is not None and b.ndim == 2:
+        n = b.shape[1]
+        if a.size * n <= _MOST_SMALL and a.ndim:
+            c = _empty((*a.shape[:-1], n), kind)
+            try:
+                if small(a, b, None, c, 0, 0, 0, 1.0, 1.0):
+                    return c
+            except TypeError:  # of different dtypes, or not aligned
+                pass
+    run = _plans.get((a.shape, b.shape, a.strides, b.strides, kind, b.dtype))
+    return None if run is None else run(a, b)
 
 
 def linear(x: Array, w: Array, bias: Array | None = None, relu: bool = False) -> Array:
@@ -57,18 +77,73 @@ def linear(x: Array, w: Array, bias: Array | None = None, relu: bool = False) ->
     >>> linear(np.ones((1, 2), np.float32), np.eye(2, dtype=np.float32), np.ones(2, np.float32))
     array([[2., 2.]], dtype=float32)
     """
-    run = planned_linear(x, w, bias, relu)
-    if run is None:
-        key = _linear_key(x, w, bias, relu)
-        run = _remember(key, _prepare_linear(x, w, bias, relu))
+    y = known_linear(x, w, bias, relu)
+    if y is not None:
+        return y
+    run = _remember(_linear_key(x, w, bias, relu), _prepare_linear(x, w, bias, relu))
     return run(x, w, bias)
 
 
-def planned_linear(
-    x: Array, w: Array, bias: Array | None = None, relu: bool = False
-) -> _Run | None:
-    """What `linear` has planned for arrays that look like these; their shapes are right then."""
-    return _plans.get(_linear_key(x, w, bias, relu))
+def known_linear(x: Array, w: Array, bias: Array | None = None, relu: bool = False) -> Array | None:
+    """What `linear` returns if it is small or like one before; else None."""
+    kind = x.dtype
+    small = _plans.get(kind)
+    if small is not None and w.ndim == 2:
+        n = w.shape[0]
+        fits = x.size * n <= _MOST_SMALL and x.ndim
+        if fits and (bias is None or bias.shape == (n,)):
+            y = _empty((*x.shape[:-1], n), kind)
+            try:
+                if small(x, w, bias, y, 1, 0, relu, 1.0, 1.0):
+                    return y
+            except TypeError:  # of different dtypes, not aligned, or a bias with gaps
+                pass
+    run = _plans.get(_linear_key(x, w, bias, relu))
+    return None if run is None else run(x, w, bias)
+
+
+def add_matmul(d: Array, a: Array, b: Array, beta: Any = 1, alpha: Any = 1) -> Array:
+    """Return ``beta * d + alpha * (a @ b)`` for matrices or batches; `d` broadcasts to that.
+
+    With beta zero `d` is not read. Integers take integer factors.
+
+    >>> add_matmul(np.ones(1), np.ones((2, 3)), np.ones((3, 2)))[0]
+    array([4., 4.])
+    """
+    c = known_sum(d, a, b, beta, alpha)
+    if c is not None:
+        return c
+    if alpha != 1:  # the smaller matrix is scaled
+        a, b = (a * a.dtype.type(alpha), b) if a.size < b.size else (a, b * b.dtype.type(alpha))
+    if beta == 0:
+        return matmul(a, b)
+    if beta != 1:
+        d = d * d.dtype.type(beta)
+    key = _sum_key(d, a, b)
+    run: _Run = _plans.get(key) or _remember(key, _prepare_sum(d, a, b))
+    return run(a, b, d)
+
+
+def known_sum(d: Array, a: Array, b: Array, beta: Any, alpha: Any) -> Array | None:
+    """What `add_matmul` returns if it is small or, without factors, like one before; else None."""
+    kind = a.dtype
+    small = _plans.get(kind)
+    if small is not None and b.ndim == 2 and a.size * b.shape[1] <= _MOST_SMALL:
+        shape = (*a.shape[:-1], b.shape[1])
+        whole = d.shape == shape
+        if whole or d.shape == shape[-1:]:
+            c = _empty(shape, kind)
+            try:
+                if small(a, b, d, c, 0, whole, 0, beta, alpha):
+                    return c
+            except TypeError:  # of different dtypes, not aligned, or `d` has gaps
+                pass
+    run = _plans.get(_sum_key(d, a, b)) if alpha == beta == 1 else None
+    return None if run is None else run(a, b, d)
+
+
+def _sum_key(d: Array, a: Array, b: Array) -> tuple[Any, ...]:
+    return (a.shape, b.shape, a.strides, b.strides, a.dtype, b.dtype, d.shape, d.strides, d.dtype)
 
 
 def _linear_key(x: Array, w: Array, bias: Array | None, relu: bool) -> tuple[Any, ...]:
@@ -105,29 +180,43 @@ def _shape_of(a: Array, b: Array) -> tuple[int, ...]:
     return batch + a.shape[-2:-1] + (b.shape[-1:] if b.ndim > 1 else ())
 
 
+def multiply_words(kind: str, a: Array, b: Array, d: Array | None, relu: bool = False) -> Array:
+    """Return the products of matrices whose float32 elements hold `kind`, plus the row `d`.
+
+    `kind` is "bfloat16x2" or "int8x4" (see `compiler.vectors`); extents are positive and fit.
+    """
+    like = None if d is None else (d.shape, d.strides)
+    key = (kind, a.shape, b.shape, a.strides, b.strides, like, relu)
+    run = _plans.get(key)
+    if run is None:
+        shape = _shape_of(a, b)
+
+        def again(a: Array, b: Array, d: Array | None, c: Array | None) -> Array:
+            return multiply_words(kind, a, b, d, relu)
+
+        run = _remember(key, _plan_run(*_merged(a, b), d, relu, shape, again, kind))
+    return run(a, b, d)
+
+
 # NumPy's path -------------------------------------------------------------------------------------
 
 
 def reference_matmul(a: Array, b: Array, added: None = None, out: Array | None = None) -> Array:
-    """Return ``a @ b`` by NumPy; narrow floats are computed in float32 and rounded once."""
-    if a.dtype in _NARROW and b.dtype == a.dtype:
-        c = matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
-        if out is None:
-            return c
-        out[...] = c
-        return out
+    """Return ``a @ b`` by NumPy."""
     return np.asarray(np.matmul(a, b, out=out))
 
 
 def reference_linear(x: Array, w: Array, bias: Array | None = None, relu: bool = False) -> Array:
     """Return ``x @ w.T + bias`` by NumPy, or the larger of that and 0."""
-    if x.dtype in _NARROW and w.dtype == x.dtype:
-        wide = [None if v is None else v.astype(np.float32) for v in (x, w, bias)]
-        return linear(*wide, relu).astype(x.dtype)
     y = np.asarray(np.matmul(x, w.T))
     if bias is not None:
         y = np.asarray(y + bias)
     return np.asarray(np.maximum(y, 0)) if relu else y
+
+
+def reference_sum(a: Array, b: Array, d: Array) -> Array:
+    """Return ``a @ b + d``."""
+    return np.asarray(matmul(a, b) + d)
 
 
 # The compiled path --------------------------------------------------------------------------------
@@ -135,6 +224,10 @@ def reference_linear(x: Array, w: Array, bias: Array | None = None, relu: bool =
 
 def _prepare_matmul(a: Array, b: Array) -> _Run:
     """How to compute ``a @ b`` for arrays that look like these."""
+    if a.dtype in NARROW and b.dtype == a.dtype:
+        from .narrow_matmul import prepare_matmul
+
+        return prepare_matmul(a, b)
     if not a.ndim or not b.ndim or not _is_compiled(a, b):
         return reference_matmul
     inner = b.shape[0] if b.ndim == 1 else b.shape[-2]
@@ -146,15 +239,30 @@ def _prepare_matmul(a: Array, b: Array) -> _Run:
         return reference_matmul
     rows = a if a.ndim > 1 else a[None]
     columns = b if b.ndim > 1 else b[:, None]
-    if math.prod(columns.shape[:-2]) == 1:
-        columns = columns.reshape(columns.shape[-2:])
-        rows = _merge_rows(rows)
+    rows, columns = _merged(rows, columns)
     return _plan_run(rows, columns, None, False, shape, lambda a, b, added, c: matmul(a, b, c))
+
+
+def _prepare_sum(d: Array, a: Array, b: Array) -> _Run:
+    """How to compute ``a @ b + d`` for arrays that look like these."""
+    if not (a.ndim == b.ndim >= 2 and a.size and b.size and d.size and _is_compiled(a, b, d)):
+        return reference_sum
+    if a.shape[-1] != b.shape[-2]:
+        return reference_sum
+    shape = _shape_of(a, b)
+    wide = np.broadcast_to(d, shape)
+    if wide.strides[-1] != d.itemsize and shape[-1] > 1:
+        return reference_sum
+    return _plan_run(a, b, wide, False, shape, lambda a, b, d, c: add_matmul(d, a, b))
 
 
 def _prepare_linear(x: Array, w: Array, bias: Array | None, relu: bool) -> _Run:
     """How to compute ``x @ w.T + bias`` for arrays that look like these."""
     present = (x, w) if bias is None else (x, w, bias)
+    if x.dtype in NARROW and all(v.dtype == x.dtype for v in present):
+        from .narrow_matmul import prepare_linear
+
+        return prepare_linear(x, w, relu)
     compiled = x.ndim and w.ndim == 2 and (bias is None or bias.shape == w.shape[:1])
     if not compiled or x.shape[-1] != w.shape[1] or not _is_compiled(*present):
         return functools.partial(reference_linear, relu=relu)
@@ -178,6 +286,13 @@ def _is_compiled(*arrays: Array) -> bool:
     )
 
 
+def _merged(rows: Array, columns: Array) -> tuple[Array, Array]:
+    """The operands, a batch of A as one matrix where there is only one B."""
+    if math.prod(columns.shape[:-2]) > 1:
+        return rows, columns
+    return _merge_rows(rows), columns.reshape(columns.shape[-2:])
+
+
 def _merge_rows(a: Array) -> Array:
     """`a` as one matrix with as many rows, where its strides allow that; else `a`."""
     if a.ndim <= 2:
@@ -189,47 +304,53 @@ def _merge_rows(a: Array) -> Array:
 
 
 def _plan_run(
-    a: Array, b: Array, bias: Array | None, relu: bool, shape: tuple[int, ...], again: _Run
-) -> _Run:
+    a: Array, b: Array, d: Array | None, relu: bool, shape: tuple[int, ...], again: _Run,
+    kind: str = "",
+) -> _Run:  # fmt: skip
     """The function that multiplies arrays placed as the views `a` and `b` are.
 
-    `again` starts anew when the arrays are not aligned or the number of threads has changed.
+    `again` starts anew when the arrays are not aligned or the number of threads has changed. `kind`
+    names what the elements are, if not numbers of their dtype: words of narrower ones.
     """
     from ...compiler.blocking import plan
 
+    if not kind:
+        _plans.setdefault(a.dtype, small_kernel(a.dtype.name))
+    kind = kind or a.dtype.name
+    allocator.prepare(math.prod(shape) * a.itemsize)
+    product = _describe(a, b, d, relu)
+    swapped = _is_better_swapped(product) and kind != "int8x4"
+    product = _swap(product) if swapped else product
+    time = product.m * product.n * product.k * len(product.offsets) * _TIME * (a.itemsize / 4)
     count = threads.get_num_threads()
-    product = _describe(a, b, bias, relu)
-    swapped = _is_better_swapped(product)
-    made = plan(_swap(product) if swapped else product, a.dtype.name, count)
-    alone = not made.work and product.m * product.n * product.k * len(product.offsets) < _ALONE
-    return _bind(made, a.dtype, None if alone else count, swapped, shape, again)
+
+    def bind(count: int, only: int | None) -> _Run:
+        return _bind(plan(product, kind, count), kind, a.dtype, only, swapped, shape, again)
+
+    if time < _ALONE:
+        return bind(1, None)
+    if time >= _SHARED:
+        return bind(count, count)
+    alone, shared = bind(1, None), bind(count, count)
+
+    def run(a: Array, b: Array, added: Array | None = None, c: Array | None = None) -> Array:
+        one = threads.split(2, time / 2)[0] == 1
+        return (alone if one else shared)(a, b, added, c)
+
+    return run
 
 
 def _bind(
-    made: Plan, dtype: np.dtype, count: int | None, swapped: bool, shape: tuple[int, ...],
-    again: _Run,
+    made: Plan, kind: str, dtype: np.dtype, count: int | None, swapped: bool,
+    shape: tuple[int, ...], again: _Run,
 ) -> _Run:  # fmt: skip
-    """The function that launches a plan made for `count` threads; None: for any number."""
-    launch_product = kernel(made.kernel, dtype.name)
-    pack = kernel("gemm_pack", dtype.name) if made.pack_chunks else None
+    """The function that launches a plan for `count` threads only, or for any number of them."""
+    launch_product = kernel(made.kernel, kind)
+    pack = kernel("gemm_pack", kind) if made.pack_chunks else None
     chunks, words, work = made.chunks, made.words, made.work
 
     def run(a: Array, b: Array, added: Array | None = None, c: Array | None = None) -> Array:
-        if c is None:
-            c = _empty(shape, dtype)
-        try:
-            if swapped:
-                launch_product(chunks, b, a, c, added, None, words)
-            else:
-                launch_product(chunks, a, b, c, added, None, words)
-        except TypeError:
-            return again(*map(_align, (a, b, added)), c)
-        return c
-
-    def run_by_threads(
-        a: Array, b: Array, added: Array | None = None, c: Array | None = None
-    ) -> Array:
-        if threads.get_num_threads() != count:
+        if count is not None and threads.get_num_threads() != count:
             _plans.clear()
             return again(a, b, added, c)
         if c is None:
@@ -244,7 +365,7 @@ def _bind(
             return again(*map(_align, (a, b, added)), c)
         return c
 
-    return run if count is None else run_by_threads
+    return run
 
 
 def _align(v: Array | None) -> Array | None:
@@ -252,23 +373,46 @@ def _align(v: Array | None) -> Array | None:
 
 
 @functools.cache
-def kernel(name: str, dtype: str) -> Callable[..., None]:
+def kernel(name: str, kind: str) -> Callable[..., None]:
     """The launcher of a chunk function: count of chunks, A, B, C, D, work, plan."""
     from ...compiler.gemm import build_gemm
     from ...compiler.skinny import build_skinny
 
     build = build_skinny if name in ("gemm_dots", "gemm_rows") else build_gemm
-    title = f"{build.__name__.removeprefix('build_')}_{dtype}"
+    title = f"{build.__name__.removeprefix('build_')}_{kind}"
     library = jit.load_or_build(
-        title, "1", lambda: str(build(dtype, target.host())), options=_OPTIONS
+        title, "1", lambda: str(build(kind, target.host())), options=_OPTIONS
     )
-    array = f"a:{dtype}"
+    array = f"a:{kind if kind == 'float64' else 'float32'}"
     params = f"{array} {array} {array}:w o o a:int64"
-    return launch.bind(library.address(name), params, name=f"{name}_{dtype}", parallel=True)
+    cost = None if name == "gemm_pack" else _cost_of_product
+    return launch.bind(
+        library.address(name), params, name=f"{name}_{kind}", parallel=True, cost=cost
+    )
 
 
-def _describe(a: Array, b: Array, bias: Array | None, relu: bool) -> Product:
-    """The product of the matrices in `a` and `b`, into a new array that has no gaps."""
+def _cost_of_product(a: Array, b: Array, c: Array, d: Any, work: Any, words: Array) -> costs.Cost:
+    from ...compiler.gemm import PLAN
+
+    m, n, k, batches = (int(words[PLAN.index(name)]) for name in ("m", "n", "k", "batches"))
+    return costs.Cost(2.0 * m * n * k * batches)
+
+
+@functools.cache
+def small_kernel(dtype: str) -> Callable[..., int]:
+    """The kernel of small products: see `compiler.small`; 0: nothing was done."""
+    from ...compiler import small
+
+    library = jit.load_or_build(
+        f"small_{dtype}", "1", lambda: str(small.build_small(dtype, target.host())),
+        options=_OPTIONS,
+    )  # fmt: skip
+    params = small.PARAMETERS.format(dtype)
+    return launch.bind(library.address("small"), params, name=f"small_{dtype}", returns="i")
+
+
+def _describe(a: Array, b: Array, d: Array | None, relu: bool) -> Product:
+    """The product of the matrices in `a` and `b` plus `d`, into a new array without gaps."""
     from ...compiler.blocking import Operand, Product
 
     (m, k), n = a.shape[-2:], b.shape[-1]
@@ -277,9 +421,14 @@ def _describe(a: Array, b: Array, bias: Array | None, relu: bool) -> Product:
     offsets[:, 0] = _batch_offsets(a, batch)
     offsets[:, 1] = _batch_offsets(b, batch)
     offsets[:, 2] = np.arange(len(offsets)) * (m * n)
+    added = None
+    if d is not None:
+        wide = np.broadcast_to(d, (*batch, m, n))
+        offsets[:, 3] = _batch_offsets(wide, batch)
+        added = Operand(*_matrix_strides(wide))
     return Product(
         m, n, k, Operand(*_matrix_strides(a)), Operand(*_matrix_strides(b)), Operand(n, 1),
-        None if bias is None else Operand(0, 1), offsets, relu,
+        added, offsets, relu,
     )  # fmt: skip
 
 

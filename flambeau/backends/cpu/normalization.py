@@ -1,106 +1,115 @@
-"""Normalization on NumPy arrays: centre, divide by the deviation, scale and shift.
+"""Norms of rows (R, N) and of groups of channels (N, C, B), forward and backward.
 
-All of them see their input as (A, F, B): statistics are taken over A and B for every F. Batch
-norm has the batch in A, channels in F and space in B; layer and group norm have their rows in F and
-nothing in A. Half precision is widened by the callers.
+Kernels for contiguous data, NumPy for all other. float16 and bfloat16 are computed in float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ...compiler import allocator, threads
+from ...compiler.kernel import serves
+from . import row_norm_kernels as kernels
+from .precision import FLOATS, wide_dtype, widened
+
 Array = Any
 
 
-def centre(x: Array) -> tuple[Array, Array, Array]:
-    """Mean (F,), biased variance (F,) and ``x - mean`` of (A, F, B)."""
-    n = x.dtype.type(max(x.shape[0] * x.shape[2], 1))
-    mean = _sums(x) / n
-    centred = x - mean[:, None]
-    return mean, _products(centred, centred) / n, centred
+def parameter(v: Array | None, kind: Any) -> Array | None:
+    """A vector as kernels take it, in the dtype `kind`."""
+    if v is None or (v.dtype == kind and v.flags.c_contiguous and v.flags.aligned):
+        return v
+    return np.require(v, kind, ("C", "A"))
 
 
-def _sums(x: Array) -> Array:
-    """Sums of (A, F, B) over A and B."""
-    if x.shape[2] == 1:
-        return np.add.reduce(x[:, :, 0], 0)
-    inner = np.add.reduce(x, 2)
-    return inner[0] if inner.shape[0] == 1 else np.add.reduce(inner, 0)
+def reciprocal_deviation(var: Array, eps: float) -> Array:
+    """``1 / sqrt(var + eps)``."""
+    return 1 / np.sqrt(var + var.dtype.type(eps))
 
 
-def _products(x: Array, y: Array) -> Array:
-    """Sums of ``x * y`` of (A, F, B) over A and B."""
-    if x.shape[2] == 1:
-        return np.add.reduce(x[:, :, 0] * y[:, :, 0], 0)
-    inner = np.vecdot(x, y)
-    return inner[0] if inner.shape[0] == 1 else np.add.reduce(inner, 0)
+# ---------------------------------------------------------------- rows
+def norm_rows(
+    x: Array, weight: Array | None, bias: Array | None, eps: float, centred: bool
+) -> tuple[Array, Array | None, Array]:
+    """Each row of (R, N) with variance 1, times weight plus bias (N,); its mean and rstd (R,).
 
-
-def scale_and_shift_(
-    centred: Array, rstd: Array, weight: Array | None, bias: Array | None
-) -> Array:
-    """``centred * rstd * weight + bias`` of (A, F, B) with everything else (F,), in place."""
-    scale = rstd if weight is None else rstd * weight
-    centred *= scale[:, None]
-    if bias is not None:
-        centred += bias[:, None]
-    return centred
-
-
-def normalize_rows(
-    x: Array, weight: Array | None, bias: Array | None, eps: float
-) -> tuple[Array, Array, Array]:
-    """Each row of (R, N) with mean 0 and variance 1, times weight plus bias (N,); mean and rstd."""
-    n = x.dtype.type(max(x.shape[1], 1))
-    mean = np.add.reduce(x, 1) / n
-    out = x - mean[:, None]
-    rstd = reciprocal_deviation(np.vecdot(out, out) / n, eps)
-    out *= rstd[:, None]
-    if weight is not None:
-        out *= weight
-    if bias is not None:
-        out += bias
+    `centred` rows have mean 0, others are divided by their root mean square, and the mean is None.
+    """
+    if not (x.size and x.dtype in FLOATS and serves(x)):
+        return _reference_rows(x, weight, bias, eps, centred)
+    shape, dtype = x.shape, x.dtype
+    rows, columns = shape
+    kind = wide_dtype(dtype)
+    allocator.prepare(x.nbytes)
+    out, rstd = np.empty(shape, dtype), np.empty(rows, kind)
+    mean = np.empty(rows, kind) if centred else None
+    weight, bias = parameter(weight, kind), parameter(bias, kind)
+    arrays = [v for v in (x, weight, bias, out, mean, rstd) if v is not None]
+    key = dtype, weight is None, bias is None, centred
+    launch = _launchers.get(key)
+    if launch is None:
+        launch = _launchers[key] = kernels.norm_rows.prepare(
+            x, weight, bias, out, mean, rstd, columns, eps
+        )
+    chunks, share = threads.split(rows, columns * 0.2)
+    launch(chunks, rows, share, *arrays, columns, eps)
     return out, mean, rstd
 
 
-def normalize_back(
-    g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None, fixed: bool
-) -> tuple[Array, Array, Array]:
-    """The gradients of `normalize` for x, weight and bias, statistics being functions of x.
-
-    With `fixed` the statistics do not depend on x.
-    """
-    n = max(x.shape[0] * x.shape[2], 1)
-    normal = x - mean[:, None]
-    normal *= rstd[:, None]
-    bias_back = _sums(g)
-    weight_back = _products(g, normal)
-    scale = rstd if weight is None else rstd * weight
-    if fixed:
-        return g * scale[:, None], weight_back, bias_back
-    kind = x.dtype.type
-    # scale * (g - mean(g) - normal * mean(g * normal))
-    normal *= (weight_back / kind(n))[:, None]
-    normal += (bias_back / kind(n))[:, None]
-    np.subtract(g, normal, out=normal)
-    normal *= scale[:, None]
-    return normal, weight_back, bias_back
+_launchers: dict[Any, Callable[..., Any]] = {}
 
 
-def rows_back(
-    g: Array, x: Array, mean: Array | None, rstd: Array, weight: Array | None
-) -> tuple[Array, Array | None, Array]:
-    """The gradients of a row-wise norm of (R, N) with `weight` (N,): for x, weight and bias.
+def norm_rows_back(
+    g: Array, x: Array, mean: Array | None, rstd: Array, weight: Array | None, wanted: Any
+) -> tuple[Array, Array | None, Array | None]:
+    """The gradients of `norm_rows` for x, and for weight and bias where the pair `wanted` says so.
 
     Without a mean the norm is the root mean square's.
     """
-    normal = x * rstd[:, None] if mean is None else (x - mean[:, None]) * rstd[:, None]
-    weight_back = np.einsum("rn,rn->n", g, normal)
-    bias_back = g.sum(0)
+    if not (x.size and x.dtype in FLOATS and x.dtype == g.dtype and serves(g, x)):
+        return _reference_rows_back(g, x, mean, rstd, weight, wanted)
+    rows, columns = x.shape
+    block = min(max(-(-rows // 64), 16), 1024)
+    blocks = -(-rows // block)
+    allocator.prepare(x.nbytes)
+    out = np.empty(x.shape, x.dtype)
+    kind = wide_dtype(x.dtype)
+    parts = [np.empty((blocks, columns), kind) if each else None for each in wanted]
+    weight, mean, rstd = (parameter(v, kind) for v in (weight, mean, rstd))
+    kernels.norm_rows_back(
+        blocks, block * columns * 8, g, x, weight, mean, rstd, out, *parts, rows, columns, block
+    )
+    return out, *(None if p is None else np.add.reduce(p, 0) for p in parts)
+
+
+def _reference_rows(
+    given: Array, weight: Array | None, bias: Array | None, eps: float, centred: bool
+) -> tuple[Array, Array | None, Array]:
+    x = widened(given)
+    n = x.dtype.type(max(x.shape[1], 1))
+    mean = np.add.reduce(x, 1) / n if centred else None
+    out = x.copy() if mean is None else x - mean[:, None]
+    rstd = reciprocal_deviation(np.vecdot(out, out) / n, eps)
+    out *= rstd[:, None]
     if weight is not None:
-        g = g * weight
+        out *= widened(weight)
+    if bias is not None:
+        out += widened(bias)
+    return out.astype(given.dtype, copy=False), mean, rstd
+
+
+def _reference_rows_back(
+    grad: Array, given: Array, mean: Array | None, rstd: Array, weight: Array | None, wanted: Any
+) -> tuple[Array, Array | None, Array | None]:
+    g, x = widened(grad), widened(given)
+    normal = x * rstd[:, None] if mean is None else (x - mean[:, None]) * rstd[:, None]
+    for_weight = np.einsum("rn,rn->n", g, normal) if wanted[0] else None
+    for_bias = g.sum(0) if wanted[1] else None
+    if weight is not None:
+        g = g * widened(weight)
     kind, n = x.dtype.type, max(x.shape[1], 1)
     share = np.vecdot(g, normal) / kind(n)
     normal *= share[:, None]
@@ -108,9 +117,72 @@ def rows_back(
         normal += (g.sum(1) / kind(n))[:, None]
     np.subtract(g, normal, out=normal)
     normal *= rstd[:, None]
-    return normal, weight_back, bias_back
+    return normal, for_weight, for_bias
 
 
-def reciprocal_deviation(var: Array, eps: float) -> Array:
-    """``1 / sqrt(var + eps)``."""
-    return 1 / np.sqrt(var + var.dtype.type(eps))
+# ---------------------------------------------------------------- groups of channels
+def norm_groups(
+    x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """Each group of channels of (N, C, B) with mean 0 and variance 1, times weight plus bias (C,).
+
+    Also the groups' mean and rstd, (N * groups,).
+    """
+    if not (x.size and x.dtype in FLOATS and serves(x)):
+        return _reference_groups(x, groups, weight, bias, eps)
+    samples, channels, space = x.shape
+    rows, each = samples * groups, channels // groups
+    kind = wide_dtype(x.dtype)
+    allocator.prepare(x.nbytes)
+    out, (mean, rstd) = np.empty(x.shape, x.dtype), np.empty((2, rows), kind)
+    kernels.norm_groups(
+        rows, each * space * 4, x, parameter(weight, kind), parameter(bias, kind), out, mean, rstd,
+        groups, each, space, eps,
+    )  # fmt: skip
+    return out, mean, rstd
+
+
+def norm_groups_back(
+    g: Array, x: Array, groups: int, mean: Array, rstd: Array, weight: Array | None
+) -> tuple[Array, Array, Array]:
+    """The gradients of `norm_groups` for x, weight and bias."""
+    if not (x.size and x.dtype in FLOATS and x.dtype == g.dtype and serves(g, x)):
+        return _reference_groups_back(g, x, groups, mean, rstd, weight)
+    samples, channels, space = x.shape
+    each = channels // groups
+    allocator.prepare(x.nbytes)
+    out = np.empty(x.shape, x.dtype)
+    kind = wide_dtype(x.dtype)
+    for_weight, for_bias = np.empty((2, samples, channels), kind)
+    weight, mean, rstd = (parameter(v, kind) for v in (weight, mean, rstd))
+    kernels.norm_groups_back(
+        samples * groups, each * space * 6, g, x, weight, mean, rstd, out, for_weight, for_bias,
+        groups, each, space,
+    )  # fmt: skip
+    return out, np.add.reduce(for_weight, 0), np.add.reduce(for_bias, 0)
+
+
+def _reference_groups(
+    x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    flat = widened(x).reshape(x.shape[0] * groups, -1 if x.size else 0)
+    out, mean, rstd = _reference_rows(flat, None, None, eps, True)
+    out = out.reshape(x.shape)
+    if weight is not None:
+        out *= widened(weight)[:, None]
+    if bias is not None:
+        out += widened(bias)[:, None]
+    return out.astype(x.dtype, copy=False), mean, rstd
+
+
+def _reference_groups_back(
+    grad: Array, given: Array, groups: int, mean: Array, rstd: Array, weight: Array | None
+) -> tuple[Array, Array, Array]:
+    g, x = widened(grad), widened(given)
+    rows = (rstd.size, -1 if x.size else 0)
+    normal = ((x.reshape(rows) - mean[:, None]) * rstd[:, None]).reshape(x.shape)
+    for_weight, for_bias = np.einsum("ncb,ncb->c", g, normal), g.sum((0, 2))
+    scaled = g if weight is None else g * widened(weight)[:, None]
+    flat = scaled.reshape(rows), x.reshape(rows)
+    for_input = _reference_rows_back(*flat, mean, rstd, None, (False, False))[0]
+    return for_input.reshape(x.shape), for_weight, for_bias

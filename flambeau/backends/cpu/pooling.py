@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...compiler.kernel import serves
+from . import pooling_kernels as kernels
+from .indexing import take_along
+from .layout import contiguous
+from .scatter import combine_along
 from .windows import Axis, spread_windows, taps, window_sums
 
 Array = Any
@@ -20,8 +26,60 @@ def lowest(dtype: Any) -> Any:
     return False if dtype.kind == "b" else -np.inf
 
 
+_FEW = 512
+
+
+class _Geometry(NamedTuple):
+    """What pooling kernels know of the windows; see `pooling_kernels`."""
+
+    numbers: Array
+    planes: int
+    rows: int
+    cost: int
+    block: int
+    taps: int | None
+    stride: int | None
+
+
+def _geometry(x: Array, lead: tuple[int, ...], axes: tuple[Axis, ...]) -> _Geometry | None:
+    """The windows over arrays like `x` with the leading sizes `lead`; None if no kernel serves."""
+    if x.size < _FEW or x.dtype.kind not in "fV" or not serves(x) or len(axes) > 3:
+        return None
+    three = (*[Axis(1, 1, 1, 1, 0, 1)] * (3 - len(axes)), *axes)
+    last = three[2]
+    block = (kernels.WIDEST - (last.kernel - 1) * last.dilation - 1) // last.stride + 1
+    if block < 1 or not all(a.count and a.size for a in three):
+        return None
+    planes = math.prod(lead)
+    cost = last.count * math.prod(a.kernel for a in axes)
+    taps = last.kernel if last.kernel <= 5 and last.dilation == 1 else None
+    return _Geometry(
+        _numbers(three), planes, planes * three[0].count * three[1].count, cost,
+        min(block, kernels.OUTPUTS), taps, last.stride if last.stride <= 4 else None,
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=256)
+def _numbers(axes: tuple[Axis, ...]) -> Array:
+    return np.array(axes, np.int64)
+
+
 def max_pool(x: Array, axes: tuple[Axis, ...]) -> Array:
     """The largest value of each window; NaN where a window has one."""
+    x = contiguous(x)
+    lead = x.shape[: x.ndim - len(axes)]
+    found = _geometry(x, lead, axes)
+    if found is None:
+        return _max_pool_reference(x, axes)
+    out = np.empty((*lead, *(a.count for a in axes)), x.dtype)
+    low = np.full(1, lowest(x.dtype), x.dtype)
+    kernels.max_rows(
+        found.rows, found.cost, x, out, low, found.numbers, found.block, found.taps, found.stride
+    )
+    return out
+
+
+def _max_pool_reference(x: Array, axes: tuple[Axis, ...]) -> Array:
     for place, a in enumerate(axes):  # one axis after the other, the rows' own last
         axis = x.ndim - len(axes) + place
         lead = (slice(None),) * axis
@@ -36,6 +94,19 @@ def max_pool(x: Array, axes: tuple[Axis, ...]) -> Array:
 
 def max_pool_indices(x: Array, axes: tuple[Axis, ...]) -> tuple[Array, Array]:
     """The largest values and where they lie in the flattened last dimensions, int64."""
+    x = contiguous(x)
+    found = _geometry(x, x.shape[: x.ndim - len(axes)], axes)
+    if found is None:
+        return _max_pool_indices_reference(x, axes)
+    shape = (*x.shape[: x.ndim - len(axes)], *(a.count for a in axes))
+    best, indices = np.empty(shape, x.dtype), np.empty(shape, np.int64)
+    kernels.max_rows_with_places(
+        found.rows, 4 * found.cost, x, best, indices, found.numbers, found.stride
+    )
+    return best, indices
+
+
+def _max_pool_indices_reference(x: Array, axes: tuple[Axis, ...]) -> tuple[Array, Array]:
     lead, counts = x.shape[: x.ndim - len(axes)], tuple(a.count for a in axes)
     best = np.full((*lead, *counts), lowest(x.dtype), x.dtype)
     indices = np.empty((*lead, *counts), np.int64)
@@ -56,6 +127,15 @@ def max_pool_indices(x: Array, axes: tuple[Axis, ...]) -> tuple[Array, Array]:
 
 def max_pool_back(g: Array, x: Array, best: Array, axes: tuple[Axis, ...]) -> Array:
     """The gradient of `max_pool`, whose result was `best`: it goes to the first that won."""
+    x = contiguous(x)
+    found = _geometry(x, x.shape[: x.ndim - len(axes)], axes) if g.dtype == x.dtype else None
+    if found is not None and x.dtype.itemsize > 2:
+        out = np.zeros(x.shape, g.dtype)
+        cost = 5 * found.cost * found.rows // max(found.planes, 1)
+        kernels.max_back_planes(
+            found.planes, cost, contiguous(g), x, out, found.numbers, found.stride
+        )
+        return out
     if x.dtype.kind in "fV" and bool(np.isnan(np.max(best, initial=0))):
         return place(g, max_pool_indices(x, axes)[1], x.shape[x.ndim - len(axes) :])
     out = np.zeros(x.shape, g.dtype)
@@ -91,19 +171,24 @@ def _flat_positions(along: list[Array], axes: tuple[Axis, ...]) -> Array:
 def pick(x: Array, indices: Array, rank: int) -> Array:
     """The values of `x` at `indices` into its flattened last `rank` dimensions."""
     lead = x.shape[: x.ndim - rank]
-    flat = x.reshape(*lead, -1) if x.size else x.reshape(*lead, 0)
-    places = indices.reshape(*lead, -1) if indices.size else indices.reshape(*lead, 0)
-    return np.take_along_axis(flat, places, -1).reshape(indices.shape)
+    rows = math.prod(lead)
+    flat = contiguous(x).reshape(rows, math.prod(x.shape[x.ndim - rank :]))
+    places = contiguous(indices).reshape(rows, math.prod(indices.shape[x.ndim - rank :]))
+    found = take_along(flat, places, 1)
+    if found is None:
+        raise IndexError(f"an index of a pooled value lies outside a plane of {x.shape}")
+    return found.reshape(indices.shape)
 
 
 def place(g: Array, indices: Array, sizes: tuple[int, ...]) -> Array:
     """The adjoint of `pick`: values added up at `indices`, (*, counts) to (*, sizes)."""
     lead = g.shape[: g.ndim - len(sizes)]
-    area, rows = int(np.prod(sizes)), int(np.prod(lead))
-    flat = indices.reshape(rows, -1) if indices.size else indices.reshape(rows, 0)
-    flat = (flat + (np.arange(rows) * area)[:, None]).ravel()
-    out = np.bincount(flat, weights=g.ravel(), minlength=rows * area)
-    return out.reshape(*lead, *sizes).astype(g.dtype, copy=False)
+    rows = math.prod(lead)
+    out = np.zeros((rows, math.prod(sizes)), g.dtype)
+    places = contiguous(indices).reshape(rows, math.prod(g.shape[g.ndim - len(sizes) :]))
+    if not combine_along(out, places, contiguous(g).reshape(places.shape), 1, "sum"):
+        raise IndexError(f"an index of a pooled value lies outside a plane of {sizes}")
+    return out.reshape(*lead, *sizes)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -125,6 +210,16 @@ def divisors(axes: tuple[Axis, ...], include_pad: bool, override: int | None) ->
 
 def avg_pool(x: Array, axes: tuple[Axis, ...], divisors: Array) -> Array:
     """The sum of each window divided by its divisor."""
+    x = contiguous(x)
+    lead = x.shape[: x.ndim - len(axes)]
+    found = _geometry(x, lead, axes)
+    if found is not None:
+        out = np.empty((*lead, *(a.count for a in axes)), x.dtype)
+        kernels.mean_rows(
+            found.rows, found.cost, x, out, np.asarray(divisors, x.dtype), found.numbers,
+            found.block, int(divisors.size > 1), found.taps, found.stride,
+        )  # fmt: skip
+        return out
     sums = window_sums(x, axes)
     if x.dtype.kind in "iu":
         return np.sign(sums) * np.sign(divisors) * (np.abs(sums) // np.abs(divisors))
@@ -133,6 +228,17 @@ def avg_pool(x: Array, axes: tuple[Axis, ...], divisors: Array) -> Array:
 
 def avg_pool_back(g: Array, axes: tuple[Axis, ...], divisors: Array) -> Array:
     """The gradient of `avg_pool`."""
+    g = contiguous(g)
+    lead = g.shape[: g.ndim - len(axes)]
+    found = _geometry(g, lead, axes)
+    if found is not None and g.dtype.itemsize > 2:
+        out = np.zeros((*lead, *(a.size for a in axes)), g.dtype)
+        kernels.spread_planes(
+            found.planes, 2 * found.cost * found.rows // max(found.planes, 1), g, out,
+            np.asarray(divisors, g.dtype), found.numbers, found.block, int(divisors.size > 1),
+            found.taps, found.stride,
+        )  # fmt: skip
+        return out
     return spread_windows(g / divisors.astype(g.dtype), axes)
 
 
@@ -144,9 +250,16 @@ def adaptive_bounds(size: int, count: int) -> list[tuple[int, int]]:
 def adaptive_max_pool(x: Array, counts: tuple[int, ...]) -> tuple[Array, Array]:
     """The largest value of each even part and its place in the flattened last dimensions."""
     rank = len(counts)
+    x = contiguous(x)
     sizes, lead = x.shape[x.ndim - rank :], x.shape[: x.ndim - rank]
     values = np.empty((*lead, *counts), x.dtype)
     indices = np.empty((*lead, *counts), np.int64)
+    parts = tuple(Axis(n, c, 1, 1, 0, 1) for n, c in zip(sizes, counts, strict=True))
+    found = _geometry(x, lead, parts)
+    if found is not None and sizes[-1] <= kernels.OUTPUTS:
+        cost = 2 * math.prod(sizes) * found.planes // found.rows
+        kernels.max_parts(found.rows, cost, x, values, indices, found.numbers)
+        return values, indices
     numbers = np.arange(int(np.prod(sizes))).reshape(sizes)
     bounds = [adaptive_bounds(n, c) for n, c in zip(sizes, counts, strict=True)]
     for at in itertools.product(*map(range, counts)):

@@ -1,24 +1,30 @@
-"""3x3 convolutions without stride or dilation by minimal filtering, planned once a shape."""
+"""Convolutions by minimal filtering, planned once a shape: kernels without dilation, one group."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ...compiler import target
-from ...compiler.geometry import group_images, tabulate, tabulate_squares
+from ...compiler import jit, launch, target
+from ...compiler.filtering import Filtering, find_filtering
+from ...compiler.geometry import Table, group_images, strides_of, tabulate, tabulate_tiles
 from .convolution_source import (
+    OPTIONS,
     Array,
     Convolution,
     Launch,
     Sizes,
-    find_kernel,
+    Source,
     find_lanes,
     find_panel,
+    list_both,
     list_words,
+    plan_merge,
     plan_split,
     read_input,
 )
@@ -26,82 +32,123 @@ from .convolution_source import (
 if TYPE_CHECKING:
     from ...compiler.microkernel import Tile
 
-# The inputs of a tile, and as many products.
-POSITIONS = 16
-# Cycles that the transform of one filter costs: from the second cache, and from memory.
-_NEAR, _FAR = 10, 36
+# Takes the input apart; None: the input is read where it lies.
+Split = Callable[[Array], Array] | None
 
 
-def suits(c: Convolution, out: Sizes, dtype: str) -> bool:
-    """Whether minimal filtering pays for results of extents `out`.
+class Filter(NamedTuple):
+    """A convolution of one group: input, rows of weights, output.
 
-    It does for 3x3 taps side by side, 16 channels and more, and pixels enough for the transform of
-    the filters: per filter, 16 products for each vector of tiles instead of 9 for each of pixels.
+    Output o reads the input at stride o + dilation tap - padding. `row` and `depth` are the strides
+    of the weights between rows and channels, `taps` how many lie there a channel, `numbers` which
+    of them the kernel's are; `y_row` and `y_image` are the strides of the output.
     """
-    plain = c.w[2:] == (3, 3) and c.stride == c.dilation == (1, 1) and c.groups == 1
-    if not plain or min(c.w[:2]) < 16:
-        return False
-    lanes, size = find_lanes(dtype), np.dtype(dtype).itemsize
-    tiles, pixels = (-(-c.x[0] * math.prod(-(-e // step) for e in out) // lanes) for step in (2, 1))
-    memory = POSITIONS * c.w[0] * c.w[1] * size
-    transform = _NEAR if memory <= 4 * target.host().l2 else _FAR
-    return POSITIONS * tiles + transform < 8 * pixels
+
+    x: Sizes
+    m: int
+    kernel: Sizes
+    stride: Sizes
+    padding: Sizes
+    dilation: Sizes
+    out: Sizes
+    row: int
+    depth: int
+    taps: int
+    numbers: tuple[int, ...]
+    y_row: int
+    y_image: int
+
+    @property
+    def form(self) -> Filtering:
+        """The algorithm."""
+        return find_filtering(self.kernel, self.stride)
+
+    @property
+    def periods(self) -> Sizes:
+        """How far apart the outputs of a tile lie: they must read the same inputs."""
+        return tuple(d if n > 1 else 1 for d, n in zip(self.dilation, self.form.tile, strict=True))
 
 
-def plan_forward(c: Convolution, dtype: str, count: int) -> Launch:
-    """The function that computes the output from weights, input, result and bias."""
-    depth = c.w[1] * 9
-    return _plan(c.x, c.w[0], c.out, c.padding, (depth, 9, 0), dtype, count)
+def read_forward(c: Convolution) -> Filter:
+    """The convolution itself."""
+    taps, pixels = math.prod(c.w[2:]), math.prod(c.out)
+    return Filter(
+        c.x, c.w[0], c.w[2:], c.stride, c.padding, c.dilation, c.out,
+        c.w[1] * taps, taps, taps,
+        tuple(range(taps)), pixels, c.w[0] * pixels,
+    )  # fmt: skip
 
 
-def plan_backward_input(c: Convolution, dtype: str, count: int) -> Launch:
-    """The function that computes the input's gradient from weights and the output's gradient."""
-    x = (c.x[0], c.w[0], *c.out)
-    padding = tuple(2 - p for p in c.padding)
-    return _plan(x, c.x[1], c.x[2:], padding, (9, c.w[1] * 9, 1), dtype, count)
+def read_backward(c: Convolution, phase: Sizes, out: Sizes, row: int) -> Filter:
+    """What gives the input's gradient at every stride-th place from `phase` on, `row` a channel.
 
-
-def _plan(
-    x: Sizes, m: int, out: Sizes, padding: Sizes, layout: tuple[int, int, int], dtype: str,
-    count: int,
-) -> Launch:  # fmt: skip
-    """A convolution of `x` to `m` channels; `layout`: the weights' strides, whether to flip."""
-    from ...compiler.winograd import WINOGRAD_PLAN, filter_block
-
-    tile_reads = Convolution(x, (m, x[1], 4, 4), out, (2, 2), padding, (1, 1), 1)
-    source = read_input(tile_reads)
-    lanes, panel = find_lanes(dtype), find_panel(dtype)
-    grid = tuple(-(-e // 2) for e in out)
-    images = group_images(x[0], math.prod(grid), lanes)
-    x_channel = source.planes * source.plane
-    y_row = math.prod(out)
-    table = tabulate(
-        grid, source.extents, source.taps, images, x[1] * x_channel, m * y_row, lanes, panel
+    The taps that reach these places run backwards.
+    """
+    shifts = []
+    for a, p, k, s, d in zip(phase, c.padding, c.w[2:], c.stride, c.dilation, strict=True):
+        places = {t: a + p - d * t for t in reversed(range(k))}
+        shifts.append({q // s: t for t, q in places.items() if q % s == 0})
+    taps, strides = math.prod(c.w[2:]), strides_of(c.w[2:])
+    numbers = tuple(
+        sum(t * stride for t, stride in zip(chosen, strides, strict=True))
+        for chosen in itertools.product(*(s.values() for s in shifts))
     )
-    outs = tabulate_squares(out, images, m * y_row, lanes, panel)
-    sets, blocks = x[0] // images, len(table.whole)
-    block = filter_block(_tile(dtype))
-    m_blocks = -(-m // block)
-    m_parts = min(m_blocks, -(-2 * count // (sets * blocks)))
-    scratch = POSITIONS * (lanes * panel * (x[1] + block) + 6 * lanes)
-    words = list_words(WINOGRAD_PLAN, {
-        "m": m, "channels": x[1], "x_channel": x_channel, "x_set": images * x[1] * x_channel,
-        "y_row": y_row, "y_set": images * m * y_row, "vectors": table.vectors, "blocks": blocks,
-        "m_parts": m_parts, "segments": table.starts.shape[1], "out_segments": outs.shape[3],
-        "scratch": scratch,
-    })  # fmt: skip
-    chunks, offsets = sets * blocks * m_parts, source.offsets()
-    split = plan_split(tile_reads, source, dtype)
-    transform = _plan_filter(m, x[1], layout, dtype, count)
-    kernel = find_kernel("winograd", dtype, "aaaoaaaaaa")
+    return Filter(
+        (c.x[0], c.w[0], *c.out), c.x[1], tuple(map(len, shifts)), (1,) * len(out),
+        tuple(-min(s, default=0) for s in shifts), c.dilation, out, taps, c.w[1] * taps, taps,
+        numbers, row, c.x[1] * row,
+    )  # fmt: skip
 
-    def launch(w: Array, x: Array, y: Array, bias: Array | None) -> None:
-        u = transform(w)
-        planes = split(x) if split else x
-        work = np.empty(count * scratch, y.dtype)
-        kernel(chunks, u, planes, y, bias, work, words, offsets, table.starts, table.masks, outs)
 
-    return launch
+def is_plain(c: Convolution) -> bool:
+    """Whether filtering applies: one group, and not both stride and dilation."""
+    return c.groups == 1 and (set(c.dilation) == {1} or set(c.stride) == {1})
+
+
+def applies(f: Filter) -> bool:
+    """Whether there are kernels for as many taps: what a tile reads must fit the registers."""
+    from ...compiler.winograd import MOST_TAPS
+
+    return math.prod(f.kernel) > 1 and f.taps <= MOST_TAPS and math.prod(f.form.reads) <= 81
+
+
+def pays(f: Filter, dtype: str) -> bool:
+    """Whether minimal filtering saves time, by the cycles that either way would take."""
+    pixels = -(-f.x[0] * math.prod(f.out) // find_lanes(dtype))
+    plain = math.prod(f.kernel) * f.x[1] * pixels * (f.m + 10)
+    if f.depth > f.row and f.m * f.x[1] * f.taps * np.dtype(dtype).itemsize > target.host().l2:
+        plain += 25 * f.m * f.x[1]  # large weights are read across, or transposed before
+    return _cost(f, dtype) < 0.9 * plain
+
+
+def _cost(f: Filter, dtype: str) -> float:
+    """Cycles, about: of the products, and of the transforms of inputs, outputs and filters."""
+    form, channels = f.form, f.x[1]
+    tiles = -(-f.x[0] * math.prod(_grid(f)) // find_lanes(dtype))
+    positions, reads = len(form.layout.parts), math.prod(form.reads)
+    products = form.products * channels * f.m * tiles
+    calls = positions * f.m * tiles * 2
+    inputs = channels * tiles * (2.5 * reads + 2 * form.products)
+    outputs = f.m * tiles * (3 * positions + 4 * math.prod(form.tile))
+    filters = channels * f.m * 0.4 * (math.prod(f.kernel) + form.products)
+    # The phases of a dilation are computed apart and put together, slowly unless there are two.
+    together = {1: 0, 2: 8}.get(f.periods[-1], 40) * f.m * tiles * math.prod(form.tile)
+    return products + calls + inputs + outputs + filters + together
+
+
+@functools.cache
+def _find_kernel(name: str, dtype: str, form: Filtering, arrays: str) -> Callable[..., None]:
+    """The launcher of a chunk function made for `form`."""
+    from ...compiler.winograd import build_winograd
+    from ...compiler.winograd_weight import build_winograd_weight
+
+    build = build_winograd_weight if name.startswith("filtering") else build_winograd
+    sizes = "_".join(f"{line.taps}s{line.stride}" for line in form.lines)
+    title = f"{build.__name__.removeprefix('build_')}_{dtype}_{sizes}"
+    library = jit.load_or_build(
+        title, "1", lambda: str(build(dtype, target.host(), form)), options=OPTIONS
+    )
+    return launch.bind(library.address(name), arrays, name=f"{name}_{dtype}", parallel=True)
 
 
 def _tile(dtype: str) -> Tile:
@@ -110,107 +157,231 @@ def _tile(dtype: str) -> Tile:
     return tile_for(dtype, target.host())
 
 
-def _plan_filter(
-    m: int, channels: int, layout: tuple[int, int, int], dtype: str, count: int
-) -> Callable[[Array], Array]:
-    """The function that transforms the weights of `m` rows and `channels` channels."""
-    from ...compiler.winograd import FILTER_PLAN, filter_block
+class _Reads(NamedTuple):
+    """Where tiles lie: the input's planes and how they come about, sets of images, the table."""
 
-    block = filter_block(_tile(dtype))
-    m_blocks = -(-m // block)
-    parts = 1 if m * channels < 2000 else max(1, min(-(-channels // 16), 4 * count // m_blocks))
-    row, depth, flip = layout
-    words = list_words(FILTER_PLAN, {
-        "m": m, "channels": channels, "row": row, "depth": depth, "flip": flip, "parts": parts,
-    })  # fmt: skip
-    kernel = find_kernel("winograd_filter", dtype, "aaa")
-    size = POSITIONS * (m_blocks * block * channels + block)
+    source: Source
+    split: Split
+    sets: int
+    images: int
+    table: Table
 
-    def transform(w: Array) -> Array:
-        u = np.empty(size, w.dtype)
-        kernel(m_blocks * parts, w, u, words)
-        return u
 
-    return transform
+def _plan_reads(
+    x: Sizes, reads: Sizes, steps: Sizes, padding: Sizes, dilation: Sizes, grid: Sizes,
+    dtype: str,
+) -> _Reads:  # fmt: skip
+    """How a grid of tiles, `steps` apart in each dimension, reads `reads` inputs each."""
+    tiles = Convolution(x, (1, x[1], *reads), grid, steps, padding, dilation, 1)
+    source = read_input(tiles)
+    lanes, panel = find_lanes(dtype), find_panel(dtype)
+    images = group_images(x[0], math.prod(grid), lanes, panel)
+    image = x[1] * source.channel
+    table = tabulate(grid, source.reads, images, image, 0, lanes, panel)
+    return _Reads(source, plan_split(tiles, source, dtype), x[0] // images, images, table)
+
+
+def _plan_inputs(f: Filter, dtype: str) -> _Reads:
+    steps = tuple(n * s * d for n, s, d in zip(f.form.tile, f.stride, f.periods, strict=True))
+    return _plan_reads(f.x, f.form.reads, steps, f.padding, f.dilation, _grid(f), dtype)
+
+
+def _grid(f: Filter) -> Sizes:
+    """How many tiles there are in each dimension."""
+    return tuple(-(-e // n) for e, n in zip(f.out, f.form.tile, strict=True))
+
+
+def plan_filter(f: Filter, dtype: str, count: int) -> tuple[Split, Launch]:
+    """What takes the input apart, and what computes the output from weights, that, and bias."""
+    return (None, _plan_apart(f, dtype, count)) if set(f.periods) != {1} else _plan(f, dtype, count)
+
+
+def _plan_apart(f: Filter, dtype: str, count: int) -> Launch:
+    """Outputs a dilation apart read the same inputs: they are convolutions of their own."""
+    plane = math.prod(-(-e // n) for e, n in zip(f.out, f.periods, strict=True))
+    phases = list(itertools.product(*map(range, f.periods)))
+    row, parts, steps = len(phases) * plane, [], []
+    for i, phase in enumerate(phases):
+        extents = tuple(-(-(e - a) // n) for e, a, n in zip(f.out, phase, f.periods, strict=True))
+        if min(extents) < 1:
+            continue
+        padding = tuple(p - a for p, a in zip(f.padding, phase, strict=True))
+        one = f._replace(padding=padding, out=extents, y_row=row, y_image=f.m * row)
+        steps.append((i * plane, *_plan(one, dtype, count)))
+        parts.append((i, phase, extents))
+    merge = plan_merge(f.x[0] * f.m, f.out, f.periods, plane, row, parts, dtype)
+
+    def run(w: Array, x: Array, y: Array, bias: Array | None, relu: bool) -> None:
+        planes = np.empty(f.x[0] * f.m * row, y.dtype)
+        for offset, split, launch_phase in steps:
+            launch_phase(w, split(x) if split else x, planes[offset:], bias, relu)
+        merge(planes, y)
+
+    return run
+
+
+def _plan(f: Filter, dtype: str, count: int) -> tuple[Split, Launch]:
+    """The same where the outputs of a tile lie side by side, at places `periods` apart."""
+    reads = _plan_inputs(f, dtype)
+    lanes, panel = find_lanes(dtype), find_panel(dtype)
+    outs = tabulate_tiles(f.out, f.form.tile, _grid(f), reads.images, f.y_image, lanes, panel)
+    values = {
+        "m": f.m, "channels": f.x[1], "row": f.row, "depth": f.depth, "taps": f.taps,
+        "x_channel": reads.source.channel, "x_set": reads.images * f.x[1] * reads.source.channel,
+        "y_row": f.y_row, "y_set": reads.images * f.y_image, "vectors": reads.table.vectors,
+        "blocks": len(reads.table.whole), "segments": reads.table.starts.shape[1],
+        "out_segments": outs.shape[2], "sets": reads.sets,
+    }  # fmt: skip
+    filters = f.form.products * f.m * f.x[1] * np.dtype(dtype).itemsize
+    panels = reads.sets * len(reads.table.whole)
+    if goes_by_rows(panels, filters):
+        return reads.split, _plan_rows(f, reads, values, outs, dtype, count)
+    return reads.split, _plan_panels(f, reads, values, outs, dtype, count)
+
+
+def goes_by_rows(panels: int, filters: int) -> bool:
+    """Whether so many panels' products stay in the second cache, and the filters' bytes do not."""
+    return panels <= 4 and filters > target.host().l2
+
+
+def _plan_panels(
+    f: Filter, reads: _Reads, values: dict[str, int], outs: Array, dtype: str, count: int
+) -> Launch:
+    """Panel by panel, with all filters transformed before."""
+    from ...compiler.winograd import FILTER_PLAN, WINOGRAD_PLAN, extent_of, filter_block, gap
+
+    tile, layout = _tile(dtype), f.form.layout
+    block, channels, panels = filter_block(tile), f.x[1], reads.sets * values["blocks"]
+    m_blocks = -(-f.m // block)
+    m_parts = min(m_blocks, -(-2 * count // panels))
+    products = len(layout.parts) * (block * tile.columns + gap(tile))
+    scratch = extent_of(layout, tile, channels, tile.columns) + products
+    words = list_both(WINOGRAD_PLAN, values | {"m_parts": m_parts, "scratch": scratch})
+    parts = 1 if f.m * channels < 2000 else max(1, min(-(-channels // 16), 4 * count // m_blocks))
+    filter_words = list_words(FILTER_PLAN, values | {"parts": parts})
+    size = m_blocks * extent_of(layout, tile, channels, block)
+    transform = _find_kernel("winograd_filter", dtype, f.form, "aaaa")
+    kernel = _find_kernel("winograd", dtype, f.form, "aaaoaaaaaa")
+    chunks, places, table = panels * m_parts, reads.source.reads.offsets(), reads.table
+    numbers = np.array(f.numbers, np.int64)
+
+    def run(w: Array, x: Array, y: Array, bias: Array | None, relu: bool) -> None:
+        u = np.empty(size, y.dtype)
+        transform(m_blocks * parts, w, u, filter_words, numbers)
+        work = np.empty(count * scratch, y.dtype)
+        kernel(chunks, u, x, y, bias, work, words[relu], places, table.starts, table.masks, outs)
+
+    return run
+
+
+def _plan_rows(
+    f: Filter, reads: _Reads, values: dict[str, int], outs: Array, dtype: str, count: int
+) -> Launch:
+    """Rows by rows, with all tiles transformed before."""
+    from ...compiler.winograd import INPUT_PLAN, ROWS_PLAN, extent_of, filter_block, gap
+
+    tile, layout = _tile(dtype), f.form.layout
+    block, channels, panels = filter_block(tile), f.x[1], reads.sets * values["blocks"]
+    products = panels * len(layout.parts) * (block * tile.columns + gap(tile))
+    c_block = min(channels, block)
+    scratch = products + extent_of(layout, tile, block, block)
+    parts = min(channels, -(-4 * count // panels))
+    panel = extent_of(layout, tile, channels, tile.columns)
+    # As many pieces as threads or a multiple, of at most one block.
+    m_parts = count * -(-f.m // (block * count))
+    values = values | {
+        "parts": parts, "panel": panel, "m_parts": m_parts, "c_block": c_block,
+        "products": products, "scratch": scratch,
+    }  # fmt: skip
+    words, input_words = list_both(ROWS_PLAN, values), list_words(INPUT_PLAN, values)
+    transform = _find_kernel("winograd_input", dtype, f.form, "aaaaaa")
+    kernel = _find_kernel("winograd_rows", dtype, f.form, "aaaoaaaa")
+    places, table = reads.source.reads.offsets(), reads.table
+    numbers = np.array(f.numbers, np.int64)
+
+    def run(w: Array, x: Array, y: Array, bias: Array | None, relu: bool) -> None:
+        v = np.empty(panels * panel, y.dtype)
+        transform(panels * parts, x, v, input_words, places, table.starts, table.masks)
+        work = np.empty(count * scratch, y.dtype)
+        kernel(m_parts, w, v, y, bias, work, words[relu], numbers, outs)
+
+    return run
 
 
 # The gradient of the weight -----------------------------------------------------------------------
 
 
-def suits_weight(c: Convolution, dtype: str) -> bool:
-    """Whether minimal filtering pays for the gradient of the weight."""
-    plain = c.w[2:] == (3, 3) and c.stride == c.dilation == (1, 1) and c.groups == 1
-    if not plain or min(c.w[:2]) < 16:
+def pays_weight(f: Filter, dtype: str) -> bool:
+    """Whether minimal filtering saves time for the gradient of the weight."""
+    if min(f.m, f.x[1]) < 16 or set(f.periods) != {1} or not pays(f, dtype):
         return False
-    tiles = c.x[0] * math.prod(-(-e // 2) for e in c.out)
-    memory = POSITIONS * c.w[0] * c.w[1] * np.dtype(dtype).itemsize
+    # Both operands are transformed and the sums kept in memory: a third fewer products is too few.
+    if f.form.products > 0.6 * math.prod(f.kernel) * math.prod(f.form.tile):
+        return False
+    tiles = f.x[0] * math.prod(_grid(f))
+    memory = f.form.products * f.m * f.x[1] * np.dtype(dtype).itemsize
     # Each sum over tiles is written once and read once, whatever the number of tiles.
     return tiles >= 64 and memory <= tiles * target.host().l2 // 64
 
 
-def plan_weight(c: Convolution, dtype: str, count: int) -> Callable[[Array, Array, Array], None]:
+def plan_weight(f: Filter, dtype: str, count: int) -> Callable[[Array, Array, Array], None]:
     """The function that computes the weight's gradient from that of the output, and the input."""
+    from ...compiler.winograd import gap
     from ...compiler.winograd_weight import WEIGHT_PLAN
 
-    reads = c._replace(w=(*c.w[:2], 4, 4), stride=(2, 2))
-    writes = Convolution(
-        (c.x[0], c.w[0], *c.out), (1, 1, 2, 2), c.out, (2, 2), (0, 0), (1, 1), 1
-    )  # fmt: skip
-    lanes, panel = find_lanes(dtype), find_panel(dtype)
-    columns = lanes * panel
-    grid = tuple(-(-e // 2) for e in c.out)
-    images = group_images(c.x[0], math.prod(grid), lanes)
-    sides = []
-    for geometry in (reads, writes):
-        source = read_input(geometry)
-        channel = source.planes * source.plane
-        image = geometry.x[1] * channel
-        table = tabulate(grid, source.extents, source.taps, images, image, 0, lanes, panel)
-        sides.append((plan_split(geometry, source, dtype), source.offsets(), table, channel))
-    (split_x, x_places, x_table, x_channel), (split_g, g_places, g_table, g_channel) = sides
-    m, channels = c.w[:2]
-    sets, blocks = c.x[0] // images, len(x_table.whole)
+    tile, products = _tile(dtype), f.form.products
+    reads = _plan_inputs(f, dtype)
+    nowhere, ones = (0,) * len(f.out), (1,) * len(f.out)
+    outputs = (f.x[0], f.m, *f.out)
+    writes = _plan_reads(outputs, f.form.tile, f.form.tile, nowhere, ones, _grid(f), dtype)
+    columns = find_lanes(dtype) * find_panel(dtype)
+    m, channels = f.m, f.x[1]
+    sets, blocks = reads.sets, len(reads.table.whole)
     panels, m_parts = -(-channels // columns), -(-m // 64)
     # The pieces of the sum follow from the shape alone, and so does the order of summation.
     parts = min(sets * blocks, -(-8 // (panels * m_parts)))
-    rows = _tile(dtype).rows
-    units = -(-m // rows)
-    tallest = -(-units // m_parts) * rows
+    units = -(-m // tile.rows)
+    tallest = -(-units // m_parts) * tile.rows
     u_row = panels * columns
-    u_part = POSITIONS * (m * u_row + 3 * lanes)
-    scratch = POSITIONS * (columns * (lanes + columns + tallest) + 9 * lanes)
+    u_part = products * (m * u_row + gap(tile))
+    scratch = products * (columns * (tile.lanes + columns + tallest) + 3 * gap(tile))
     words = list_words(WEIGHT_PLAN, {
-        "m": m, "channels": channels, "x_channel": x_channel,
-        "x_set": images * channels * x_channel, "g_channel": g_channel,
-        "g_set": images * m * g_channel, "sets": sets, "vectors": x_table.vectors,
-        "blocks": blocks, "x_segments": x_table.starts.shape[1],
-        "g_segments": g_table.starts.shape[1], "parts": parts, "m_parts": m_parts,
-        "u_row": u_row, "u_part": u_part, "scratch": scratch,
+        "m": m, "channels": channels, "x_channel": reads.source.channel,
+        "x_set": reads.images * channels * reads.source.channel, "g_channel": writes.source.channel,
+        "g_set": reads.images * m * writes.source.channel, "sets": sets,
+        "vectors": reads.table.vectors, "blocks": blocks,
+        "x_segments": reads.table.starts.shape[1], "g_segments": writes.table.starts.shape[1],
+        "parts": parts, "m_parts": m_parts, "u_row": u_row, "u_part": u_part, "scratch": scratch,
     })  # fmt: skip
-    kernel = find_kernel("filtering_weight", dtype, "a" * 11)
-    finish = _plan_result(m, channels, u_row, u_part, parts, dtype, count)
+    kernel = _find_kernel("filtering_weight", dtype, f.form, "a" * 11)
+    finish = _plan_result(f, u_row, u_part, parts, dtype, count)
     chunks = panels * m_parts * parts
+    tables = [
+        v
+        for r in (reads, writes)
+        for v in (r.source.reads.offsets(), r.table.starts, r.table.masks)
+    ]
 
-    def launch(g: Array, x: Array, dw: Array) -> None:
-        planes, gradients = split_x(x), split_g(g)
+    def run(g: Array, x: Array, dw: Array) -> None:
+        planes = reads.split(x) if reads.split else x
+        gradients = writes.split(g) if writes.split else g
         u, work = np.empty(parts * u_part, g.dtype), np.empty(count * scratch, g.dtype)
-        kernel(chunks, planes, gradients, u, work, words, x_places, x_table.starts, x_table.masks,
-               g_places, g_table.starts, g_table.masks)  # fmt: skip
+        kernel(chunks, planes, gradients, u, work, words, *tables)
         finish(u, dw)
 
-    return launch
+    return run
 
 
 def _plan_result(
-    m: int, channels: int, u_row: int, u_part: int, sums: int, dtype: str, count: int
+    f: Filter, u_row: int, u_part: int, sums: int, dtype: str, count: int
 ) -> Callable[[Array, Array], None]:
     """The function that transforms the sums over tiles to the gradient of the weight."""
     from ...compiler.winograd_weight import RESULT_PLAN
 
-    parts = 1 if m * channels < 2000 else min(m, 4 * count)
+    parts = 1 if f.m * f.x[1] < 2000 else min(f.m, 4 * count)
     words = list_words(RESULT_PLAN, {
-        "m": m, "channels": channels, "u_row": u_row, "u_part": u_part, "sums": sums,
+        "m": f.m, "channels": f.x[1], "u_row": u_row, "u_part": u_part, "sums": sums,
         "parts": parts,
     })  # fmt: skip
-    kernel = find_kernel("filtering_result", dtype, "aaa")
+    kernel = _find_kernel("filtering_result", dtype, f.form, "aaa")
     return lambda u, dw: kernel(parts, u, dw, words)

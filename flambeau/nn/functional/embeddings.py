@@ -86,8 +86,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         raise RuntimeError("num_classes should be positive")
     elif largest >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
-    rows = fl.zeros([*tensor.shape, num_classes], dtype=int64, device=tensor.device)
-    return rows.scatter_(-1, tensor.unsqueeze(-1), 1)
+    places = tensor.unsqueeze(-1)
+    return fl.put_along(fl.ones_like(places), places, -1, (*tensor.shape, num_classes))
 
 
 # -- bags ------------------------------------------------------------------------------------
@@ -131,6 +131,16 @@ def _check_bag(
                 f"offsets[-1] can not be greater than input's length {input.size(0)} but got "
                 f"offsets[-1] of {int(offsets[-1])}"
             )
+
+
+def _bounds(input: Tensor, offsets: Tensor | None, include_last: bool) -> Tensor:
+    """Where each bag begins among the flattened indices, and where the last one ends."""
+    if offsets is None:
+        count, length = input.shape
+        return fl.arange(0, (count + 1) * max(length, 1), max(length, 1), device=input.device)
+    if include_last:
+        return offsets.to(int64)
+    return fl.cat([offsets.to(int64), fl.tensor([input.size(0)], device=input.device)])
 
 
 def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Tensor, int]:
@@ -183,28 +193,24 @@ def embedding_bag(
     padding_idx = _resolve_padding(
         padding_idx, weight.size(0), "padding_idx must be within the number of embeddings"
     )
+    if mode != "max":
+        if max_norm is not None:
+            _renormalize(weight, input, max_norm, norm_type)
+        return fl.embedding_bags(
+            weight,
+            input.reshape(-1),
+            _bounds(input, offsets, include_last_offset),
+            None if per_sample_weights is None else per_sample_weights.reshape(-1),
+            -1 if padding_idx is None else padding_idx,
+            mode == "mean",
+            scale_grad_by_freq,
+        )
     bags, count = _bags(input, offsets, include_last_offset)
     flat = input.reshape(-1)
-    factors = None if per_sample_weights is None else per_sample_weights.reshape(-1)
     if padding_idx is not None:
         kept = (flat != padding_idx).nonzero().squeeze(1)
         flat, bags = flat[kept], bags[kept]
-        factors = None if factors is None else factors[kept]
     rows = embedding(flat, weight, None, max_norm, norm_type, scale_grad_by_freq, sparse)
-    if factors is not None:
-        rows = rows * factors.unsqueeze(1)
-    return _reduce_bags(rows, bags, count, mode)
-
-
-def _reduce_bags(rows: Tensor, bags: Tensor, count: int, mode: str) -> Tensor:
-    """Rows (N, D) folded into their bags (N,): (count, D)."""
     empty = fl.zeros([count, rows.size(1)], dtype=rows.dtype, device=rows.device)
-    if mode == "max":
-        places = bags.unsqueeze(1).expand(rows.shape)
-        return empty.scatter_reduce(0, places, rows, "amax", include_self=False)
-    total = empty.index_add(0, bags, rows)
-    if mode == "sum":
-        return total
-    sizes = fl.zeros(count, dtype=rows.dtype, device=rows.device)
-    sizes = sizes.index_add(0, bags, fl.ones(bags.shape, dtype=rows.dtype, device=rows.device))
-    return total / sizes.clamp(min=1).unsqueeze(1)
+    places = bags.unsqueeze(1).expand(rows.shape)
+    return empty.scatter_reduce(0, places, rows, "amax", include_self=False)

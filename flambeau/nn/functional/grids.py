@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...dtypes import int64
 from ...tensor import functions as fl
@@ -103,22 +103,22 @@ def grid_sample(
         spots = [_kept(p, n, padding_mode, aligned) for p, n in zip(spots, space, strict=True)]
     taps = {"bilinear": _linear_taps, "nearest": _nearest_taps, "bicubic": _cubic_taps}[mode]
     per_dim = [taps(p) for p in spots]
-    flat = input.flatten(2)
-    total: Any = None
+    places, weights = [], []
     for corner in itertools.product(*per_dim):
-        index, share = None, None
+        index, share, outside = None, None, None
         for (place, weight), n in zip(corner, space, strict=True):
             if mode == "bicubic":
                 place = _kept(place, n, padding_mode, aligned)
-            inside = (place >= 0) & (place <= n - 1)
-            weight = fl.where(inside, weight, fl.zeros_like(weight))
-            row = place.detach().clamp(0, n - 1).to(int64)
-            index = row if index is None else index * n + row
+            place = place.detach()
+            beyond = (place < 0) | (place > n - 1)
+            outside = beyond if outside is None else outside | beyond
+            index = place if index is None else index * n + place
             share = weight if share is None else share * weight
-        picked = flat.gather(2, index.unsqueeze(1).expand(-1, flat.size(1), -1))
-        part = picked * share.unsqueeze(1)
-        total = part if total is None else total + part
-    return total.reshape([*input.shape[:2], *grid.shape[1:-1]])
+        weights.append(share)
+        places.append(fl.where(outside, -1, index))
+    taps_at = fl.stack(places, 1).to(int64)
+    found = fl.blend_points(input.flatten(2), taps_at, fl.stack(weights, 1))
+    return found.reshape([*input.shape[:2], *grid.shape[1:-1]])
 
 
 def _check_modes(mode: str, padding_mode: str) -> None:

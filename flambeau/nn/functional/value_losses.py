@@ -81,10 +81,9 @@ def l1_loss(
     reduction = reduction_name(size_average, reduce, reduction)
     check_reduction(reduction)
     _warn_broadcast(input, target)
-    loss = (input - target).abs()
     if weight is not None:
-        return _weighted(loss, weight, reduction)
-    return reduce_loss(loss, reduction)
+        return _weighted((input - target).abs(), weight, reduction)
+    return fl.l1_loss(input, target, reduction=reduction)
 
 
 def smooth_l1_loss(
@@ -101,13 +100,7 @@ def smooth_l1_loss(
     """
     reduction = reduction_name(size_average, reduce, reduction)
     _warn_broadcast(input, target)
-    if beta < 0:
-        raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
-    distance = (input - target).abs()
-    if beta == 0:
-        return reduce_loss(distance, reduction)
-    loss = fl.where(distance < beta, distance * distance * (0.5 / beta), distance - 0.5 * beta)
-    return reduce_loss(loss, reduction)
+    return fl.smooth_l1_loss(input, target, reduction=reduction, beta=beta)
 
 
 def huber_loss(
@@ -123,11 +116,10 @@ def huber_loss(
     """
     check_reduction(reduction)
     _warn_broadcast(input, target)
-    if delta <= 0:
-        raise RuntimeError("huber_loss does not support non-positive values for delta.")
-    distance = (input - target).abs()
-    loss = fl.where(distance <= delta, distance * distance * 0.5, (distance - 0.5 * delta) * delta)
-    return reduce_loss(loss if weight is None else _times(loss, weight), reduction)
+    if weight is None:
+        return fl.huber_loss(input, target, reduction=reduction, delta=delta)
+    loss = fl.huber_loss(input, target, reduction="none", delta=delta)
+    return reduce_loss(_times(loss, weight), reduction)
 
 
 def kl_div(

@@ -13,7 +13,7 @@ from .. import functional as F
 from .. import init
 from ..utils.rnn import PackedSequence
 from .module import Module
-from .recurrence import GATES, Weights, scan, step
+from .recurrence import GATES, run_layer
 
 if TYPE_CHECKING:
     from ...tensor import Tensor
@@ -148,15 +148,12 @@ class RNNBase(Module):
     def _flat_weights(self) -> list[Parameter]:
         return [getattr(self, name) for name in self._flat_weights_names]
 
-    def _weights(self, place: int) -> Weights:
-        found = {name.split("_l")[0]: getattr(self, name) for name in self._all_weights[place]}
-        return Weights(
-            found["weight_ih"],
-            found["weight_hh"],
-            found.get("bias_ih"),
-            found.get("bias_hh"),
-            found.get("weight_hr"),
-        )
+    def _weights(self, place: int) -> list[Any]:
+        """The weights of one direction of a layer, None for those it does not have."""
+        weights: list[Any] = [getattr(self, name) for name in self._all_weights[place]]
+        if not self.bias:
+            weights[2:2] = [None, None]
+        return weights if self.mode != "LSTM" or self.proj_size else [*weights, None]
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -258,7 +255,7 @@ class RNNBase(Module):
                 f"{states[0].dim()}-D tensor"
             )
 
-    def _run(self, data: Tensor, sizes: list[int], states: tuple) -> tuple[Tensor, tuple]:
+    def _run(self, data: Tensor, sizes: tuple[int, ...], states: tuple) -> tuple[Tensor, tuple]:
         """All layers over packed rows: outputs of the last layer, and all last states."""
         lasts: list[tuple] = []
         for layer in range(self.num_layers):
@@ -266,7 +263,7 @@ class RNNBase(Module):
             for direction in range(self._directions):
                 place = layer * self._directions + direction
                 state = tuple(s[place] for s in states)
-                out, last = scan(
+                out, last = run_layer(
                     self.mode, data, sizes, state, self._weights(place), direction == 1
                 )
                 outputs.append(out)
@@ -279,7 +276,7 @@ class RNNBase(Module):
     def _forward(self, input: Any, hx: Any) -> tuple[Any, tuple]:
         if isinstance(input, PackedSequence):
             self.check_input(input.data, input.batch_sizes)
-            sizes = input.batch_sizes.tolist()
+            sizes = tuple(input.batch_sizes.tolist())
             states = self._initial(hx, sizes[0], input.data, input)
             data, last = self._run(input.data, sizes, states)
             packed = input._replace(data=data)
@@ -296,7 +293,7 @@ class RNNBase(Module):
         if steps == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         states = self._initial(hx, batch, input, None)
-        data, last = self._run(input.reshape(steps * batch, -1), [batch] * steps, states)
+        data, last = self._run(input.reshape(steps * batch, -1), (batch,) * steps, states)
         out = data.view(steps, batch, -1)
         if single:
             return out.squeeze(1), _each(last, lambda state: state.squeeze(1))
@@ -456,8 +453,10 @@ class RNNCellBase(Module):
             states = (zeros,) * count
         elif single:
             states = tuple(state.unsqueeze(0) for state in states)
-        weights = Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        after = step(mode, rows, states, weights)
+        weights: list[Any] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        if mode == "LSTM":
+            weights.append(None)
+        _, after = run_layer(mode, rows, (rows.size(0),), states, weights)
         return tuple(state.squeeze(0) for state in after) if single else after
 
 

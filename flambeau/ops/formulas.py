@@ -1,0 +1,61 @@
+"""The formulas of element-wise ops on arrays of any dtypes: by kernels, or by NumPy where small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backends.cpu.elementwise import Fused
+from ..compiler.expressions import substitute
+from .readers import evaluator
+from .record import COMPARE, Op
+
+
+class _Formula:
+    """The kernels of an op: with its parameters at their defaults, and with them as operands."""
+
+    def __init__(self, op: Op) -> None:
+        truth = op.promote == COMPARE
+        self.defaults = [op.defaults.get(p) for p in op.params]
+        known = {p: op.defaults[p] for p in op.params if p in op.defaults}
+        folded = substitute(op.expression, known)
+        self.folded = Fused(op.name, folded, op.tensors, evaluator(op), truth)
+        names = (*op.tensors, *op.params)
+        self.open = Fused(op.name, op.expression, names, evaluator(op), truth)
+
+
+_formulas: dict[Op, _Formula] = {}
+
+
+def compute(
+    op: Op, arrays: Sequence[Any], params: Sequence[Any], work: Any, kind: Any, out: Any = None
+) -> Any:
+    """The formula of `op` on arrays, computed in the dtype `work` and returned in `kind`.
+
+    With `out` the result is written there, if it has its shape (ValueError if not).
+    """
+    formula = _formulas.get(op)
+    if formula is None:
+        formula = _formulas[op] = _Formula(op)
+    fused, given = formula.folded, arrays
+    large = max([a.size for a in arrays]) >= fused.least
+    if large and params and list(params) != formula.defaults:
+        fused = formula.open
+        large = all(p.__class__ in (int, float) for p in params)
+        given = [*arrays, *(np.asarray(p).astype(work) for p in params)] if large else arrays
+    if large:
+        found = fused.convert(given, work, kind, out)
+        if found is not None:
+            return found
+    wide = [a if a.dtype == work else a.astype(work) for a in arrays]
+    result = evaluator(op)(*wide, *params)
+    if out is None:
+        if op.promote == COMPARE or result.dtype == kind:
+            return result
+        return result.astype(kind)
+    if result.shape != out.shape:
+        raise ValueError(f"a result of shape {result.shape} for one of shape {out.shape}")
+    np.copyto(out, result, casting="unsafe")
+    return out
