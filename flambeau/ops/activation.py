@@ -197,11 +197,10 @@ hardshrink = pointwise(
 )
 gelu_exact = pointwise(
     "gelu_exact(input)",
-    lambda m, x: x * (m.erf(x * math.sqrt(0.5)) + 1) * 0.5,
+    lambda m, x: x * m.ndtr(x),
     partials=(
         lambda m, input: (
-            (m.erf(input * math.sqrt(0.5)) + 1) * 0.5
-            + input * m.exp(input * input * -0.5) * (1 / math.sqrt(2 * math.pi))
+            m.ndtr(input) + input * m.exp(input * input * -0.5) * (1 / math.sqrt(2 * math.pi))
         ),
     ),
     out=False,

@@ -11,7 +11,7 @@ from ..backends.cpu import indexing as kernels
 from ..backends.cpu import selection as selection_kernels
 from ..backends.cpu.scatter import add_at, add_rows, combine_along, combine_rows
 from .promotion import is_number, title
-from .record import Array, composite, structured
+from .record import Array, composite, structured, writing
 from .shapes import at_dim, wrap_dim
 
 
@@ -134,7 +134,7 @@ def _add_at_places(out: Array, key: Any, values: Array) -> None:
         out[...] = flat.reshape(out.shape)
 
 
-@structured(
+@writing(
     inplace=True,
     node="IndexPutBackward0",
     grad={
@@ -142,23 +142,19 @@ def _add_at_places(out: Array, key: Any, values: Array) -> None:
         "values": lambda m, g, indices: m.advanced_index(g, _raw(indices)),
     },
 )
-def index_put(input: Array, indices: Any, values: Array, accumulate: bool = False) -> Array:
-    """A copy of `input` with `values` at ``[indices]``, or added there."""
+def index_put(input: Array, indices: Any, values: Array, accumulate: bool = False) -> None:
+    """`input` with `values` at ``[indices]``, or added there."""
     key = _raw(indices)
-    out = input.copy()
     if accumulate:
-        _add_at_key(out, key, values.astype(input.dtype, copy=False))
+        _add_at_key(input, key, values.astype(input.dtype, copy=False))
     else:
-        out[key] = values
-    return out
+        input[key] = values
 
 
-@structured(method=False, grad={"input": lambda m, g, key: m.emptied(g, key)})
-def emptied(input: Array, key: Any) -> Array:
-    """A copy of `input` with zeros at ``[key]``."""
-    out = input.copy()
-    out[key] = 0
-    return out
+@writing(method=False, grad={"input": lambda m, g, key: m.emptied(g, key)})
+def emptied(input: Array, key: Any) -> None:
+    """`input` with zeros at ``[key]``."""
+    input[key] = 0
 
 
 # ---------------------------------------------------------------- along a dimension
@@ -357,7 +353,7 @@ def _check_source(name: str, input: Array, d: int, index: Array, source: Array) 
             )
 
 
-@structured(
+@writing(
     inplace=True,
     out=True,
     grad={
@@ -367,21 +363,19 @@ def _check_source(name: str, input: Array, d: int, index: Array, source: Array) 
         ),
     },
 )
-def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Any = 1) -> Array:
+def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Any = 1) -> None:
     """`input` with ``alpha * source`` added to the rows along `dim` that `index` names."""
     d = _check_rows("index_add", input, dim, index)
     _check_source("index_add", input, d, index, source)
-    out = input.copy(order="C")
     rows = source if alpha == 1 else (source * source.dtype.type(alpha)).astype(source.dtype)
-    if not out.ndim or not source.ndim:
-        out = out.reshape(max(out.size, 1)) if not out.ndim else out
+    if input.ndim and source.ndim:
+        add_rows_along(input, d, index.reshape(-1), rows)
+    else:
+        out = input if input.ndim else input.reshape(1)
         add_rows(out, index.reshape(-1), rows.reshape(-1))
-        return out.reshape(input.shape)
-    add_rows_along(out, d, index.reshape(-1), rows)
-    return out
 
 
-@structured(
+@writing(
     inplace=True,
     out=True,
     grad={
@@ -391,37 +385,32 @@ def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Any
         ),
     },
 )
-def index_copy(input: Array, dim: int, index: Array, source: Array) -> Array:
+def index_copy(input: Array, dim: int, index: Array, source: Array) -> None:
     """`input` with the rows along `dim` that `index` names replaced by those of `source`."""
     d = _check_rows("index_copy", input, dim, index)
     _check_source("index_copy", input, d, index, source)
     if not input.ndim:
-        return source.reshape(()).copy()
-    out = input.copy(order="C")
-    if not combine_rows(out, index.reshape(-1), source, d):
-        out[at_dim(d, index.reshape(-1))] = source
-    return out
+        input[...] = source.reshape(())
+    elif not combine_rows(input, index.reshape(-1), source, d):
+        input[at_dim(d, index.reshape(-1))] = source
 
 
-@structured(
+@writing(
     method=False,
     node="IndexFillBackward0",
     grad={"input": lambda m, g, dim, index: m.index_fill_number(g, dim, index, 0)},
 )
-def index_fill_number(input: Array, dim: int, index: Array, value: Any) -> Array:
+def index_fill_number(input: Array, dim: int, index: Array, value: Any) -> None:
     """`input` with the rows along `dim` that `index` names set to a number."""
     d = wrap_dim(dim, input.ndim)
     n = input.shape[d] if input.ndim else 1
     wrapped = _wrapped(index, n)
     check_index("index_fill", wrapped, n, d)
-    if not input.ndim:
-        return np.full((), value).astype(input.dtype)
-    out = input.copy()
-    out[at_dim(d, wrapped.reshape(-1))] = np.asarray(value).astype(input.dtype)
-    return out
+    key = at_dim(d, wrapped.reshape(-1)) if input.ndim else ...
+    input[key] = np.asarray(value).astype(input.dtype)
 
 
-@structured(
+@writing(
     method=False,
     node="IndexFillBackward1",
     grad={
@@ -430,17 +419,18 @@ def index_fill_number(input: Array, dim: int, index: Array, value: Any) -> Array
         "value": lambda m, g, dim, index: m.sum(g - m.index_fill_number(g, dim, index, 0)),
     },
 )
-def index_fill_tensor(input: Array, dim: int, index: Array, value: Array) -> Array:
+def index_fill_tensor(input: Array, dim: int, index: Array, value: Array) -> None:
     """`input` with the rows along `dim` that `index` names set to a 0-d tensor."""
     if value.ndim:
         raise RuntimeError(
             "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
             f"{value.ndim} dimension(s)."
         )
-    return index_fill_number.forward(input, dim, index, value)
+    assert index_fill_number.writer is not None
+    index_fill_number.writer(input, dim, index, value)
 
 
-@composite(inplace=True, out=True)
+@composite(inplace=True, out=True, through=True)
 def index_fill(m: Any, input: Array, dim: int, index: Array, value: Any) -> Array:
     """`input` with the rows along `dim` that `index` names set to `value`."""
     if is_number(value):
@@ -448,7 +438,7 @@ def index_fill(m: Any, input: Array, dim: int, index: Array, value: Any) -> Arra
     return m.index_fill_tensor(input, dim, index, value)
 
 
-@structured(
+@writing(
     inplace=True,
     grad={
         "input": lambda m, g, index, accumulate: g if accumulate else m.put_zeros(g, index),
@@ -457,7 +447,7 @@ def index_fill(m: Any, input: Array, dim: int, index: Array, value: Any) -> Arra
         ),
     },
 )
-def put(input: Array, index: Array, source: Array, accumulate: bool = False) -> Array:
+def put(input: Array, index: Array, source: Array, accumulate: bool = False) -> None:
     """`input`, seen as flat, with `source` at `index`, or added there."""
     if index.dtype != np.int64:
         raise RuntimeError(f"put_(): Expected a long tensor for index, but got {title(index)}")
@@ -471,20 +461,16 @@ def put(input: Array, index: Array, source: Array, accumulate: bool = False) -> 
             f"put_(): self and source expected to have the same dtype, but got self.dtype = "
             f"{title(input)} and source.dtype = {title(source)}"
         )
-    out = input.copy(order="C")
-    flat = out.reshape(-1)
-    if index.size and not out.size:
+    flat = input.reshape(-1)
+    if index.size and not flat.size:
         raise IndexError("put_(): Expected a non-empty self tensor")
     if accumulate and kernels.is_inside(index, flat.size, True):
         add_at(flat, _wrapped(index.reshape(-1), flat.size), source.reshape(-1))
     else:
         flat[index.reshape(-1)] = source.reshape(-1)
-    return out
 
 
-@structured(method=False, grad={"input": lambda m, g, index: m.put_zeros(g, index)})
-def put_zeros(input: Array, index: Array) -> Array:
+@writing(method=False, grad={"input": lambda m, g, index: m.put_zeros(g, index)})
+def put_zeros(input: Array, index: Array) -> None:
     """`input`, seen as flat, with zeros at `index`."""
-    out = input.copy(order="C")
-    out.reshape(-1)[index.reshape(-1)] = 0
-    return out
+    input.reshape(-1)[index.reshape(-1)] = 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu.layout import joined
 from ..errors import ArgumentError
 from .promotion import promoted
 from .record import Array, Arrays, composite, structured, view
@@ -48,7 +49,7 @@ def cat(tensors: Arrays, dim: int = 0) -> Array:
             tensors = promoted(tensors)
             break
     try:
-        return np.concatenate(tensors, dim)
+        return joined(tensors, dim)
     except ValueError:
         return _join_carefully(tensors, dim)
 
@@ -95,8 +96,8 @@ def stack(tensors: Arrays, dim: int = 0) -> Array:
         tensors = promoted(tensors)
     d = wrap_dim(dim, len(first) + 1)
     if d == 0 and first:
-        return np.concatenate(tensors).reshape(len(tensors), *first)
-    return np.concatenate([t[at_dim(d, None)] for t in tensors], d)
+        return joined(tensors, 0).reshape(len(tensors), *first)
+    return joined([t[at_dim(d, None)] for t in tensors], d)
 
 
 def _listed(tensors: Any) -> list[Any]:

@@ -16,6 +16,7 @@ A rule that serves several arguments at once stands under each of their names an
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections import namedtuple
 from collections.abc import Callable, Iterable
@@ -42,7 +43,9 @@ class Op:
     """One op of the library; see the module's docstring for the meaning of the rules.
 
     ``retypes`` marks views of another dtype, ``may_copy`` views that copy where they must,
-    ``through`` composites that return what one element-wise op makes of their first tensor.
+    ``through`` composites that return what one op makes of their first tensor in place.
+    ``writer`` is the function that changes its first array, which is in C order, where that is
+    the whole op; `forward` gives it a copy.
     ``outputs`` is the number of results (0: as many as the forward function returns), ``fields``
     the names by which a tuple of results can be read (``result`` its type's name), ``node`` the
     name on the tape where it is not the op's own. ``refuse`` lists the kinds of numbers an
@@ -80,6 +83,7 @@ class Op:
     retypes: bool = False
     may_copy: bool = False
     through: bool = False
+    writer: Callable[..., None] | None = None
     where: str = ""
 
     @cached_property
@@ -290,6 +294,27 @@ def _declare(family: str, options: dict[str, Any]) -> Callable[[Callable[..., An
 def structured(**options: Any) -> Callable[[Callable[..., Any]], Op]:
     """Declare an op by a function of arrays."""
     return _declare("structured", options)
+
+
+def writing(**options: Any) -> Callable[[Callable[..., None]], Op]:
+    """Declare a structured op by a function that changes its first array, which is in C order.
+
+    No other array shares memory with the first. Where the function raises an error, an op in place
+    leaves the tensor as far changed as it is by then.
+    """
+
+    def declare(f: Callable[..., None]) -> Op:
+        @functools.wraps(f)
+        def forward(input: Array, *args: Any, **kwargs: Any) -> Array:
+            out = input.copy(order="C")
+            f(out, *args, **kwargs)
+            return out
+
+        op = _declare("structured", {**options, "writer": f})(forward)
+        op.where = _declared_in(f)
+        return op
+
+    return declare
 
 
 def reduction(**options: Any) -> Callable[[Callable[..., Any]], Op]:

@@ -9,7 +9,7 @@ import numpy as np
 from ..backends.cpu.scatter import combine_along
 from .indexing import check_index
 from .promotion import is_number, title, widened
-from .record import Array, composite, structured
+from .record import Array, composite, writing
 from .shapes import wrap_dim
 
 
@@ -68,15 +68,7 @@ def _source_gradient(m: Any, g: Any, dim: int, index: Any, shape: Any) -> Any:
     return m.basic_index_back(m.gather(g, dim, index), key, tuple(shape))
 
 
-def _put(input: Array, d: int, index: Array, values: Any) -> Array:
-    out = input.copy(order="C")
-    if not index.size:
-        return out
-    _fold_in("scatter", out, d, index, values, None)
-    return out
-
-
-@structured(
+@writing(
     method=False,
     node="ScatterBackward0",
     grad={
@@ -84,24 +76,26 @@ def _put(input: Array, d: int, index: Array, values: Any) -> Array:
         "src": lambda m, g, dim, index, src_shape: _source_gradient(m, g, dim, index, src_shape),
     },
 )
-def scatter_tensor(input: Array, dim: int, index: Array, src: Array) -> Array:
+def scatter_tensor(input: Array, dim: int, index: Array, src: Array) -> None:
     """`input` with the elements at `index` along `dim` replaced by those of `src`."""
     d = _checked("scatter", input, dim, index, src)
-    return _put(input, d, index, _cut(src, index))
+    if index.size:
+        _fold_in("scatter", input, d, index, _cut(src, index), None)
 
 
-@structured(
+@writing(
     method=False,
     node="ScatterBackward1",
     grad={"input": lambda m, g, dim, index: m.scatter_number(g, dim, index, 0)},
 )
-def scatter_number(input: Array, dim: int, index: Array, value: Any) -> Array:
+def scatter_number(input: Array, dim: int, index: Array, value: Any) -> None:
     """`input` with the elements at `index` along `dim` set to a number."""
     d = _checked("scatter", input, dim, index, None)
-    return _put(input, d, index, np.asarray(value).astype(input.dtype))
+    if index.size:
+        _fold_in("scatter", input, d, index, np.asarray(value).astype(input.dtype), None)
 
 
-@composite(inplace=True, out=True)
+@composite(inplace=True, out=True, through=True)
 def scatter(
     m: Any,
     input: Array,
@@ -131,7 +125,7 @@ def scatter(
     return m.scatter_tensor(input, dim, index, src)
 
 
-@structured(
+@writing(
     inplace=True,
     out=True,
     grad={
@@ -139,13 +133,11 @@ def scatter(
         "src": lambda m, g, dim, index, src_shape: _source_gradient(m, g, dim, index, src_shape),
     },
 )
-def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
+def scatter_add(input: Array, dim: int, index: Array, src: Array) -> None:
     """`input` with the elements of `src` added at `index` along `dim`; indices may repeat."""
     d = _checked("scatter_add", input, dim, index, src)
-    out = input.copy(order="C")
     if index.size:
-        _fold_in("scatter_add", out, d, index, _cut(src, index), "sum")
-    return out
+        _fold_in("scatter_add", input, d, index, _cut(src, index), "sum")
 
 
 # ---------------------------------------------------------------- with any reduction
@@ -164,7 +156,7 @@ def _extreme_start(kind: Any, reduce: str) -> Any:
 
 def _combine(
     out: Array, d: int, index: Array, values: Array, reduce: str, include_self: bool
-) -> Array:
+) -> None:
     """`values` folded into the float or integer array `out` at `index` along `d`."""
     name = "scatter_reduce"
     if not include_self:
@@ -176,7 +168,6 @@ def _combine(
         _fold_in(name, counts, d, index, np.ones((), np.int64), "sum")
         np.maximum(counts, 1, out=counts)
         out[...] = out // counts if out.dtype.kind in "iu" else out / counts
-    return out
 
 
 def _scatter_reduce_gradients(
@@ -245,7 +236,7 @@ def _product_shares(
     return g * mine, m.gather(g, dim, index) * theirs
 
 
-@structured(
+@writing(
     inplace=True,
     out=True,
     grad={
@@ -263,7 +254,7 @@ def _product_shares(
 )
 def scatter_reduce(
     input: Array, dim: int, index: Array, src: Array, reduce: str, *, include_self: bool = True
-) -> Array:
+) -> None:
     """`input` with `src` folded in at `index` along `dim` by sum, prod, mean, amax or amin."""
     if reduce not in _REDUCTIONS:
         raise RuntimeError(
@@ -271,10 +262,11 @@ def scatter_reduce(
         )
     d = _checked("scatter_reduce", input, dim, index, src)
     if not index.size:
-        return input.copy()
-    out = widened(input).copy(order="C")
-    values = _cut(src, index).astype(out.dtype, copy=False)
-    return _combine(out, d, index, values, reduce, include_self).astype(input.dtype, copy=False)
+        return
+    wide = widened(input)
+    _combine(wide, d, index, _cut(src, index).astype(wide.dtype, copy=False), reduce, include_self)
+    if wide is not input:
+        input[...] = wide
 
 
 def _rows_as_places(m: Any, index: Any, d: int, shape: Any) -> Any:
@@ -284,7 +276,7 @@ def _rows_as_places(m: Any, index: Any, d: int, shape: Any) -> Any:
     return m.expand(spread, tuple(shape))
 
 
-@composite(inplace=True, out=True)
+@composite(inplace=True, out=True, through=True)
 def index_reduce(
     m: Any,
     input: Array,

@@ -12,14 +12,14 @@ _ROOT_2PI = math.sqrt(2 * math.pi)
 _ROOT_2 = math.sqrt(2.0)
 
 
-def _special(name: str, doc: str, partial: Any = None, **options: Any) -> Op:
-    """``special_name(input)``, whose scalar primitive is `name`."""
-    if name in ("i0e", "i1e", "erfcx"):  # the names by which derivatives call them
+def _special(name: str, doc: str, partial: Any = None, formula: Any = None, **options: Any) -> Op:
+    """``special_name(input)``, whose scalar primitive is `name` unless there is a `formula`."""
+    if name in ("i0e", "i1e", "erfcx", "ndtr"):  # the names by which derivatives call them
         options["aliases"] = (name,)
     excuse = "" if partial else "PyTorch has no derivative for it"
     return pointwise(
         f"special_{name}(input)",
-        lambda m, x: getattr(m, name)(x),
+        formula or (lambda m, x: getattr(m, name)(x)),
         partials=(partial,),
         promote=TO_FLOAT,
         method=False,
@@ -87,6 +87,8 @@ _special(
     "ndtr",
     "The standard normal distribution function.",
     lambda m, input: m.exp(-0.5 * input * input) / _ROOT_2PI,
+    # The primitive `ndtr` is made for gelu: its kernel is nought far below 0.
+    formula=lambda m, x: m.erfc(x * -math.sqrt(0.5)) * 0.5,
 )
 _special(
     "ndtri",

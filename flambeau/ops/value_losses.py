@@ -77,7 +77,7 @@ _terms(
     lambda m, x, y: m.abs(x - y),
     lambda m, x, y: m.sign(x - y),
     lambda m, x, y: m.sign(y - x),
-    "|x - y|.",
+    "The distance of x and y.",
 )
 _terms(
     "smooth_error_terms",

@@ -2,7 +2,8 @@
 
 An in-place op computes its out-of-place twin, writes the result into the tensor's memory, counts
 the change and takes over the twin's node. What the twin's derivative needs of the old value is kept
-as a copy, so a later change of the tensor does not spoil it.
+as a copy, so a later change of the tensor does not spoil it. Where nothing is recorded, an
+element-wise op, or one with a writer, computes right into the memory instead.
 """
 
 from __future__ import annotations
@@ -68,9 +69,10 @@ def run_inplace(op: Op, function: Callable[..., Any], t: Any, *args: Any, **kwar
     check_writable(t, where)
     operand = t
     alias = None
-    others = any(isinstance(a, TensorCore) and a._gf is not None for a in args)
+    given = (*args, *kwargs.values())
+    others = any(isinstance(a, TensorCore) and a._gf is not None for a in given)
     graded = recording and (t._gf is not None or others)
-    if not graded and _write_formula(op, t, args, kwargs):
+    if not graded and (_write_formula(op, t, args, kwargs) or _write_part(op, t, args, kwargs)):
         note_change(t, where)
         return t
     if recording:
@@ -101,6 +103,39 @@ def _write_formula(op: Op, t: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
         return False
     ordered = {p: params[p] for p in op.params}
     return apply.pointwise_into(op, t, args[:count], ordered)
+
+
+def _write_part(op: Op, t: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Let the writer of an op change `t` itself; False where it must be given a copy."""
+    target = t._d
+    if op.writer is None or target.__class__ is not np.ndarray or not target.flags.carray:
+        return False
+    names = op.signature.parameters.keys()
+    values = dict(zip(names, (t, *args), strict=False)) | kwargs
+    complete = len(values) == 1 + len(args) + len(kwargs) and not values.keys() - names
+    if not complete or names - op.defaults.keys() - values.keys():
+        return False
+    for name, value in list(values.items())[1:]:
+        if not _is_apart(value, target, name in op.tensors):
+            return False
+    tensors = tuple(values[name] for name in op.tensors)
+    arrays = {n: x._d if n in op.tensors else x for n, x in values.items()}
+    try:
+        op.writer(**arrays)
+    except FAST["MISTAKES"] as error:
+        raise apply.explain(op, tensors, error) from None
+    return True
+
+
+def _is_apart(value: Any, target: Any, is_tensor: bool) -> bool:
+    """Whether the tensors in an argument have CPU memory that shares nothing with `target`."""
+    for x in value if isinstance(value, (tuple, list)) else (value,):
+        if isinstance(x, TensorCore):
+            if x._d.__class__ is not np.ndarray or np.may_share_memory(x._d, target):
+                return False
+        elif is_tensor:
+            return False
+    return True
 
 
 def become(t: Any, result: Any) -> Any:
@@ -207,14 +242,15 @@ class _Through:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         function: Callable[..., Any] = getattr(FAST["F"], name)
         op = find(name)
-        if op is None or op.family != "pointwise":
+        if op is None or not (op.family == "pointwise" or op.writer):
             return function
         method = self.methods.get(name)
         if method is None:
             method = self.methods[name] = derive_inplace(op, function)
 
-        def hand_on(first: Any, *rest: Any) -> Any:
-            return method(first, *rest) if first is self._target else function(first, *rest)
+        def hand_on(first: Any, *rest: Any, **more: Any) -> Any:
+            chosen = method if first is self._target else function
+            return chosen(first, *rest, **more)
 
         return hand_on
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import numpy as np
 import pytest
 
+import flambeau
+from flambeau.compiler import jit
 from tests.oracle import Scripts, agree
 
 scripts = Scripts()
@@ -184,6 +189,164 @@ def copy_of_a_wrong_shape(L):
 @scripts.raises
 def fill_with_several(L):
     L.ones(2).fill_(L.ones(2))
+
+
+# ---------------------------------------------------------------- ops that change the tensor itself
+WRITERS = {
+    "scatter_": lambda t, i, j, x: t.scatter_(1, i, x),
+    "scatter_ a number": lambda t, i, j, x: t.scatter_(1, i, 2.0),
+    "scatter_ with add": lambda t, i, j, x: t.scatter_(1, i, x, reduce="add"),
+    "scatter_add_": lambda t, i, j, x: t.scatter_add_(dim=1, index=i, src=x),
+    "scatter_reduce_": lambda t, i, j, x: t.scatter_reduce_(1, i, x, "amax", include_self=False),
+    "scatter_reduce_ mean": lambda t, i, j, x: t.scatter_reduce_(1, i, x, "mean"),
+    "index_add_": lambda t, i, j, x: t.index_add_(0, j, x[:30], alpha=3),
+    "index_copy_": lambda t, i, j, x: t.index_copy_(0, j.unique(), x[: len(j.unique())]),
+    "index_fill_": lambda t, i, j, x: t.index_fill_(0, j, 2.0),
+    "index_fill_ with a tensor": lambda t, i, j, x: t.index_fill_(0, j, x[3, 3]),
+    "index_put_": lambda t, i, j, x: t.index_put_((j.unique(),), x[: len(j.unique())]),
+    "index_put_ adding": lambda t, i, j, x: t.index_put_((j,), x[:30], accumulate=True),
+    "index_reduce_": lambda t, i, j, x: t.index_reduce_(0, j, x[:30], "amin"),
+    "put_": lambda t, i, j, x: t.put_(j, x[0, :30], accumulate=True),
+}
+
+
+def _operands(L, n, dtype, seed=0):
+    """A base for the target, places along dimension 1, 30 rows, and values: [n, n] all but one."""
+    draw = np.random.default_rng(seed)
+    values = draw.integers(-9, 9, (2, n + 2, n))
+    base, x = (L.tensor(v.tolist()).to(getattr(L, dtype)) for v in values)
+    i, j = draw.integers(0, n, (n, n)), draw.integers(0, n, 30)
+    return base, L.tensor(i.tolist()), L.tensor(j.tolist()), x[:n].clone()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("form", ["whole", "part", "transposed", "columns"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64"])
+def test_what_writers_write(name, form, dtype):
+    def script(L):
+        base, *given = _operands(L, 40, dtype)
+        whole = base[:40].clone()
+        forms = {"whole": whole, "part": base[1:41], "transposed": whole.t(), "columns": base[:40]}
+        t = forms[form]
+        if form == "columns":
+            base = L.zeros(40, 80, dtype=t.dtype)
+            t = base[:, ::2]
+        result = WRITERS[name](t, *given)
+        return t, base, whole, result is t, t._version
+
+    agree(script)
+
+
+# PyTorch has no derivative of the one that is left out.
+@pytest.mark.parametrize("name", sorted(WRITERS.keys() - {"scatter_ with add"}))
+def test_writers_with_gradients_go_by_the_tape(name):
+    def script(L):
+        base, i, j, x = _operands(L, 40, "float64")
+        x = (x + L.arange(1600.0).reshape(40, 40) / 1600).double()
+        leaf, x = base[:40].clone().requires_grad_(), x.requires_grad_()
+        t = leaf * 2
+        WRITERS[name](t, i, j, x)
+        (t * t).sum().backward()
+        return t, leaf.grad, x.grad, t.grad_fn is not None
+
+    agree(script)
+
+
+@pytest.mark.skipif(not jit.available(), reason="NumPy's way takes memory")
+@pytest.mark.parametrize("name", ["scatter_", "scatter_add_", "scatter_reduce_", "index_add_"])
+def test_writers_need_no_memory_of_the_size_of_their_target(name):
+    x, i = flambeau.ones(400, 400), flambeau.zeros(400, 400, dtype=flambeau.int64)
+    j = flambeau.arange(30)
+    t = flambeau.zeros(4000, 400)
+    WRITERS[name](t, i, j, x)
+    tracemalloc.start()
+    WRITERS[name](t, i, j, x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < t._d.nbytes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t, c: t.scatter_(0, (t + 1) % 3000, c),
+        lambda t, c: t.scatter_add_(0, t, c[:]),
+        lambda t, c: t[1:].index_copy_(0, flambeau.arange(2999), c[:-1]),
+        lambda t, c: t[1:].index_put_((flambeau.arange(2999),), c[:-1]),
+        lambda t, c: t.index_add_(0, c.flip(0), c),
+        lambda t, c: t.put_(c, c, accumulate=True),
+    ],
+)
+def test_writers_read_what_they_overlap_with_first(change):
+    t, apart = flambeau.arange(3000), flambeau.arange(3000)
+    change(t, t)
+    change(apart, apart.clone())
+    assert t.tolist() == apart.tolist()
+
+
+@scripts
+def gradients_of_arguments_given_by_name(L):
+    t, x = L.zeros(3), L.ones(2, requires_grad=True)
+    t.scatter_add_(dim=0, index=L.tensor([1, 1]), src=x)
+    t.index_add_(dim=0, index=L.tensor([0, 2]), source=x * 2)
+    (t * t).sum().backward()
+    return t, x.grad
+
+
+@scripts.raises
+def scatter_add_out_of_range(L):
+    L.zeros(3, 4).scatter_add_(1, L.tensor([[0, 4]]), L.ones(1, 2))
+
+
+@scripts.raises
+def index_add_out_of_range(L):
+    L.zeros(3).index_add_(0, L.tensor([3]), L.ones(1))
+
+
+@scripts.raises
+def scatter_into_a_leaf(L):
+    L.zeros(3, requires_grad=True).scatter_(0, L.tensor([0]), 1.0)
+
+
+@scripts.raises
+def scatter_into_expanded(L):
+    L.zeros(1).expand(3).scatter_(0, L.tensor([0]), 1.0)
+
+
+def test_an_index_out_of_range_is_found_by_kernels():
+    t, i = flambeau.zeros(100, 100), flambeau.zeros(100, 100, dtype=flambeau.int64)
+    for bad in (-1, 100):
+        i[57, 3] = bad
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            t.scatter_add_(1, i, flambeau.ones(100, 100))
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            t.scatter_(1, i, 1.0)
+    assert t._version == 0
+
+
+# ---------------------------------------------------------------- large element-wise ops
+@pytest.mark.parametrize("parts", [(0, 1), (1, 0), (0, 0), (0, None)])
+def test_overlapping_operands_are_read_first(parts):
+    draw = np.random.default_rng(0).standard_normal(50_001).astype(np.float32)
+    base = flambeau.tensor(draw.tolist())
+    first, second = parts
+    t = base[first : first + 50_000]
+    other = base[7] if second is None else base[second : second + 50_000]
+    expected = t._d + np.float32(3) * other._d
+    t.add_(other, alpha=3)
+    assert np.abs(t._d - expected).max() < 1e-5
+
+
+def test_read_only_memory_is_refused_after_memory_of_its_kind_was_written():
+    other = flambeau.ones(100, 100)
+    flambeau.zeros(100, 100).add_(other, alpha=2)
+    held = np.zeros((100, 100), np.float32)
+    held.flags.writeable = False
+    t = flambeau.from_numpy(held)
+    for change in (lambda: t.add_(other, alpha=2), lambda: t.scatter_(0, other.long(), other)):
+        with pytest.raises(RuntimeError, match="read-only"):
+            change()
+    assert not held.any()
 
 
 @pytest.mark.parametrize("script", scripts.cases)

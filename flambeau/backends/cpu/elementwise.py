@@ -98,7 +98,7 @@ def _nest(arrays: Sequence[Any], out: Any, kind: Any) -> _Nest | None:
 
 def _apart(a: Any, out: Any) -> Any:
     """`a`, copied if writing to `out` element by element could change it before it is read."""
-    if not np.may_share_memory(a, out):
+    if a is out or not np.may_share_memory(a, out):
         return a
     same = a.ctypes.data == out.ctypes.data and a.dtype == out.dtype
     return a if same and (a.shape, a.strides) == (out.shape, out.strides) else a.copy()
@@ -135,10 +135,14 @@ class Fused:
         self._plans: dict[Any, Callable[..., Any] | None] = {}
         self._flat: dict[Any, Callable[..., Any] | None] = {}
 
-    def __call__(self, *arrays: Any) -> Any:
-        """The result, for arrays of one dtype (and truth values), in that dtype or bool."""
+    def __call__(self, *arrays: Any, out: Any = None) -> Any:
+        """The result, for arrays of one dtype (and truth values), in that dtype or bool.
+
+        With `out`, which is of that dtype, it is written there, if a kernel serves.
+        """
         first = arrays[0]
-        if len(arrays) < 4 and first.__class__ is np.ndarray:
+        given = out is None or (out is first and out.ndim)
+        if len(arrays) < 4 and first.__class__ is np.ndarray and given:
             dtype = first.dtype
             for a in arrays:
                 if a.__class__ is not np.ndarray or a.dtype is not dtype:
@@ -150,8 +154,11 @@ class Fused:
                     if run is self:
                         run = self._remember_flat((dtype, code & 7), arrays)
                     if run is not None:
-                        return run(code >> 3, arrays)  # type: ignore[operator]
-        return self._call_any(arrays)
+                        return run(code >> 3, arrays, out)  # type: ignore[operator]
+        if out is None:
+            return self._call_any(arrays)
+        found = self.convert(arrays, out.dtype, out.dtype, out)
+        return self.reference(*arrays) if found is None else found
 
     def _remember_flat(self, key: Any, arrays: Sequence[Any]) -> Any:
         """How to compute from contiguous arrays of one shape, and numbers, of one dtype."""
@@ -173,8 +180,14 @@ class Fused:
             shaped = steps.index("unit")
             empty, split = np.empty, threads.split
 
-            def plan(count: int, given: Any) -> Any:
-                out = empty(given[shaped].shape, kind)
+            def plan(count: int, given: Any, out: Any) -> Any:
+                if out is None:
+                    out = empty(given[shaped].shape, kind)
+                else:  # arrays that own their memory are apart
+                    for a in given:
+                        if a is not out and (a.base is not None or out.base is not None):
+                            given = [_apart(b, out) for b in given]
+                            break
                 chunks, size = split(count, cost, 64)
                 kernel(chunks, count, size, out, *given)
                 return out
@@ -193,9 +206,13 @@ class Fused:
         return self.reference(*arrays) if run is None else run(arrays)  # type: ignore[operator]
 
     def into(self, out: Any, *arrays: Any) -> Any:
-        """`out`, with the result written there; without a kernel, the result as a new array."""
-        found = self.convert(arrays, out.dtype, out.dtype, out)
-        return self.reference(*arrays) if found is None else found
+        """`out`, with the result written there; without a kernel, the result as a new array.
+
+        ValueError if `out` is read-only.
+        """
+        if not out.flags.writeable:
+            raise ValueError("output array is read-only")
+        return self(*arrays, out=out)
 
     def convert(self, arrays: Sequence[Any], work: Any, kind: Any, out: Any = None) -> Any:
         """The result in the dtype `kind`, for arrays of any dtypes computed with in `work`.
@@ -204,7 +221,7 @@ class Fused:
         where no kernel serves.
         """
         if out is not None:
-            arrays = [a if a is out else _apart(a, out) for a in arrays]
+            arrays = [_apart(a, out) for a in arrays]
         key = (work, kind, *[(a.shape, a.strides, a.dtype) for a in arrays])
         if out is not None:
             key = (*key, out.shape, out.strides)

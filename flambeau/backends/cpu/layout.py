@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from . import layout_kernels as kernels
 from .indexing import words_of
 
 _FEW = 2048
+_MANY = 65536
+"""Elements of one array from which a copy of it is worth two threads."""
 _STEPS = (0, 1, -1, 2, 3, 4)
 
 
@@ -74,7 +77,7 @@ def _plan(shape: Any, strides: Any, to_strides: Any, itemsize: int) -> _Plan | N
         part = next((p for p in (4096, 1000, 1024, 2500) if n % p == 0), n)
         dims, n = [(n // part, part, part)], part
     facts = (n, step, to_step, *(s if s in _STEPS else None for s in (step, to_step)))
-    return _made(kernels.copy_rows, dims, n, facts)
+    return _made(kernels.copy_rows, dims, 2 * n, facts)
 
 
 def _tiles(dims: Any, across: Any, columns: int, step: int, itemsize: int) -> _Plan:
@@ -103,6 +106,26 @@ def contiguous(d: Any) -> Any:
     allocator.prepare(d.nbytes)
     out = np.empty(d.shape, d.dtype)
     assign(out, d)
+    return out
+
+
+def joined(arrays: Sequence[Any], axis: int) -> Any:
+    """Arrays of one type, one after the other along `axis`; ValueError if their sizes differ."""
+    first = arrays[0]
+    if first.size < _MANY or not all(a.size >= _FEW and a.flags.c_contiguous for a in arrays):
+        return np.concatenate(arrays, axis)
+    axis %= first.ndim
+    before, after = first.shape[:axis], first.shape[axis + 1 :]
+    if any(a.shape[:axis] != before or a.shape[axis + 1 :] != after for a in arrays):
+        return np.concatenate(arrays, axis)  # which says what does not fit
+    total = sum(a.shape[axis] for a in arrays)
+    allocator.prepare(math.prod(before) * total * math.prod(after) * first.itemsize)
+    out = np.empty((*before, total, *after), first.dtype)
+    start = 0
+    for a in arrays:
+        stop = start + a.shape[axis]
+        assign(out[(slice(None),) * axis + (slice(start, stop),)], a)
+        start = stop
     return out
 
 

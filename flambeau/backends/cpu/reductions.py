@@ -24,7 +24,7 @@ SMALL = 2048
 _PIECE = 16384
 """Elements of a long row that one partial result stands for."""
 _BAND = kernels.BAND
-_TALL = 512
+_TALL = 256
 """Rows of a tall matrix that one partial result stands for."""
 
 ITSELF = trace(lambda m, x: x)
