@@ -10,42 +10,55 @@ from .tensor import Tensor as Tensor
 from .tensor import functions
 
 
-def fftfreq(n: int, d: float = 1.0, *, out: Any = None, **options: Any) -> Any:
+def fftfreq(
+    n: int,
+    d: float = 1.0,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Any:
     """The frequencies of the points of `fft`, in cycles per unit of `d`, the sample spacing.
 
     >>> import flambeau as torch
     >>> torch.fft.fftfreq(4)
     tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
     """
-    positive = functions.arange((n + 1) // 2, **_made_like(options))
-    negative = functions.arange(-(n // 2), 0, **_made_like(options))
-    points = functions.cat([positive, negative])
-    return _deliver(points * (1.0 / (n * d) if n else 1.0), out, options)
+    kind = {"dtype": dtype or dtypes.get_default_dtype(), "device": device}
+    positive = functions.arange((n + 1) // 2, **kind)
+    points = functions.cat([positive, functions.arange(-(n // 2), 0, **kind)])
+    return _frequencies(points, n, d, out, requires_grad)
 
 
-def rfftfreq(n: int, d: float = 1.0, *, out: Any = None, **options: Any) -> Any:
+def rfftfreq(
+    n: int,
+    d: float = 1.0,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Any:
     """The frequencies of the points of `rfft`, in cycles per unit of `d`, the sample spacing.
 
     >>> import flambeau as torch
     >>> torch.fft.rfftfreq(4)
     tensor([0.0000, 0.2500, 0.5000])
     """
-    points = functions.arange(n // 2 + 1, **_made_like(options))
-    return _deliver(points * (1.0 / (n * d) if n else 1.0), out, options)
+    kind = dtype or dtypes.get_default_dtype()
+    points = functions.arange(n // 2 + 1, dtype=kind, device=device)
+    return _frequencies(points, n, d, out, requires_grad)
 
 
-def _made_like(options: dict[str, Any]) -> dict[str, Any]:
-    dtype = options.get("dtype") or dtypes.get_default_dtype()
-    return {"dtype": dtype, "device": options.get("device")}
-
-
-def _deliver(result: Any, out: Any, options: dict[str, Any]) -> Any:
-    if options.get("requires_grad"):
-        result.requires_grad_()
-    if out is None:
-        return result
-    out.resize_(result.shape)
-    return out.copy_(result)
+def _frequencies(points: Any, n: int, d: float, out: Any, requires_grad: bool) -> Any:
+    result = points * (1.0 / (n * d) if n else 1.0)
+    if out is not None:
+        out.resize_(result.shape)
+        return out.copy_(result)
+    return result.requires_grad_() if requires_grad else result
 
 
 def __getattr__(name: str) -> Any:

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from . import jit, launch, threads, translate
+from . import jit, launch, threads
 from .elements import KINDS
 from .expressions import Expression
 from .translate_values import MARKERS, resolve
 
 _NAMED = {marker.__name__: kind for marker, kind in MARKERS.items()}
-_UNIT = 0.05
+UNIT = 0.05
 """Nanoseconds of a unit of cost: one float32 element loaded and added in a vector loop."""
 _lock = threading.Lock()
 
@@ -92,7 +92,7 @@ class Kernel:
             *[args[i] for i in self._statics],
         )
         launcher = self._launchers.get(key) or self._specialise(key, args)
-        chunks, size = threads.split(items, cost * _UNIT)
+        chunks, size = threads.split(items, cost * UNIT)
         if self._statics:
             args = tuple([args[i] for i in self._passed])
         launcher(chunks, items, size, *args)
@@ -171,12 +171,19 @@ class Kernel:
             library = jit.load_or_build(
                 self.name,
                 f"{fingerprint(self)} {identity} {constants}",
-                lambda: translate.render("chunk", self.function, elements, absent, statics, types),
+                lambda: _render(self.function, elements, absent, statics, types),
                 source=functools.partial(inspect.getsource, self.function),
             )
             return launch.bind(
                 library.address("chunk"), " ".join(letters), name=self.name, parallel=True
             )
+
+
+def _render(function: Callable[..., Any], *facts: Any) -> str:
+    """The IR, for a kernel that is not in the cache: the translator is imported only then."""
+    from . import translate
+
+    return translate.render("chunk", function, *facts)
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:

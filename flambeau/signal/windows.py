@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..tensor import functions
+from ..tensor.windows import cosines, half_circle, triangle
 
 
 def _make(
@@ -42,17 +43,6 @@ def _make(
     )
 
 
-def _cosines(weights: Iterable[float]) -> Callable[[Any, int], Any]:
-    """A sum of cosines with alternating signs."""
-
-    def shape(n: Any, last: int) -> Any:
-        turn = 2 * np.pi * n / last
-        terms = [(-1) ** k * w * np.cos(k * turn) for k, w in enumerate(weights)]
-        return np.sum(terms, axis=0)
-
-    return shape
-
-
 def bartlett(
     M: int,
     *,
@@ -64,7 +54,7 @@ def bartlett(
 ) -> Any:
     """A triangle with zeros at its ends."""
     return _make("bartlett", M, sym, _options(dtype, layout, device, requires_grad),
-                 lambda n, last: 1 - np.abs(2 * n / last - 1))  # fmt: skip
+                 triangle)  # fmt: skip
 
 
 def blackman(
@@ -78,7 +68,7 @@ def blackman(
 ) -> Any:
     """Three cosines: 0.42, 0.5, 0.08."""
     return _make("blackman", M, sym, _options(dtype, layout, device, requires_grad),
-                 _cosines((0.42, 0.5, 0.08)))  # fmt: skip
+                 cosines(0.42, 0.5, 0.08))  # fmt: skip
 
 
 def cosine(
@@ -150,7 +140,7 @@ def general_cosine(
     if not weights:
         raise ValueError("Coefficients cannot be empty")
     return _make("general_cosine", M, sym, _options(dtype, layout, device, requires_grad),
-                 _cosines(weights))  # fmt: skip
+                 cosines(*weights))  # fmt: skip
 
 
 def general_hamming(
@@ -165,7 +155,7 @@ def general_hamming(
 ) -> Any:
     """A cosine on a pedestal: the weights `alpha` and 1 - `alpha`."""
     return _make("general_hamming", M, sym, _options(dtype, layout, device, requires_grad),
-                 _cosines((alpha, 1 - alpha)))  # fmt: skip
+                 cosines(alpha, 1 - alpha))  # fmt: skip
 
 
 def hamming(
@@ -179,7 +169,7 @@ def hamming(
 ) -> Any:
     """A cosine on a pedestal of 0.08."""
     return _make("hamming", M, sym, _options(dtype, layout, device, requires_grad),
-                 _cosines((0.54, 0.46)))  # fmt: skip
+                 cosines(0.54, 0.46))  # fmt: skip
 
 
 def hann(
@@ -193,7 +183,7 @@ def hann(
 ) -> Any:
     """A cosine on a pedestal, zero at the ends."""
     return _make("hann", M, sym, _options(dtype, layout, device, requires_grad),
-                 _cosines((0.5, 0.5)))  # fmt: skip
+                 cosines(0.5, 0.5))  # fmt: skip
 
 
 def kaiser(
@@ -209,12 +199,9 @@ def kaiser(
     """Kaiser's window of shape `beta`: Bessel functions of an ellipse."""
     if beta < 0:
         raise ValueError(f"beta must be non-negative, got: {beta} instead.")
-
-    def shape(n: Any, last: int) -> Any:
-        height = np.sqrt(np.maximum(1 - (2 * n / last - 1) ** 2, 0))
-        return np.i0(beta * height) / float(np.i0(beta))
-
-    return _make("kaiser", M, sym, _options(dtype, layout, device, requires_grad), shape)
+    return _make(
+        "kaiser", M, sym, _options(dtype, layout, device, requires_grad), half_circle(beta)
+    )
 
 
 def nuttall(
@@ -228,7 +215,7 @@ def nuttall(
 ) -> Any:
     """Four cosines with low side lobes."""
     return _make("nuttall", M, sym, _options(dtype, layout, device, requires_grad),
-                 _cosines((0.3635819, 0.4891775, 0.1365995, 0.0106411)))  # fmt: skip
+                 cosines(0.3635819, 0.4891775, 0.1365995, 0.0106411))  # fmt: skip
 
 
 def _options(dtype: Any, layout: Any, device: Any, requires_grad: bool) -> dict[str, Any]:

@@ -37,12 +37,26 @@ def _window(
     return place(values.astype(kind), None, device, requires_grad)
 
 
-def _cosines(*weights: float) -> Callable[[Any, int], Any]:
-    """A sum of cosines with alternating signs."""
+def cosines(*weights: float) -> Callable[[Any, int], Any]:
+    """A sum of cosines with alternating signs, of sample n of 0 ... last."""
 
     def shape(n: Any, last: int) -> Any:
         turn = 2 * np.pi * n / last
         return sum((-1) ** k * w * np.cos(k * turn) for k, w in enumerate(weights))
+
+    return shape
+
+
+def triangle(n: Any, last: int) -> Any:
+    """Zero at the ends, one in the middle."""
+    return 1 - np.abs(2 * n / last - 1)
+
+
+def half_circle(beta: float) -> Callable[[Any, int], Any]:
+    """Kaiser's window: Bessel's I0 over a half circle."""
+
+    def shape(n: Any, last: int) -> Any:
+        return np.i0(beta * np.sqrt(np.maximum(1 - (2 * n / last - 1) ** 2, 0))) / np.i0(beta)
 
     return shape
 
@@ -58,7 +72,7 @@ def hann_window(
     requires_grad: bool = False,
 ) -> Any:
     """Half a cosine wave on a pedestal: zero at the ends."""
-    return _window(window_length, periodic, _cosines(0.5, 0.5), dtype, device, requires_grad)
+    return _window(window_length, periodic, cosines(0.5, 0.5), dtype, device, requires_grad)
 
 
 @publish
@@ -74,7 +88,7 @@ def hamming_window(
     requires_grad: bool = False,
 ) -> Any:
     """alpha - beta cos: a Hann window that does not quite reach zero."""
-    return _window(window_length, periodic, _cosines(alpha, beta), dtype, device, requires_grad)
+    return _window(window_length, periodic, cosines(alpha, beta), dtype, device, requires_grad)
 
 
 @publish
@@ -88,7 +102,7 @@ def blackman_window(
     requires_grad: bool = False,
 ) -> Any:
     """A sum of two cosines with very low side lobes."""
-    shape = _cosines(0.42, 0.5, 0.08)
+    shape = cosines(0.42, 0.5, 0.08)
     return _window(window_length, periodic, shape, dtype, device, requires_grad)
 
 
@@ -103,14 +117,7 @@ def bartlett_window(
     requires_grad: bool = False,
 ) -> Any:
     """A triangle: zero at the ends, one in the middle."""
-    return _window(
-        window_length,
-        periodic,
-        lambda n, last: 1 - np.abs(2 * n / last - 1),
-        dtype,
-        device,
-        requires_grad,
-    )
+    return _window(window_length, periodic, triangle, dtype, device, requires_grad)
 
 
 @publish
@@ -125,8 +132,5 @@ def kaiser_window(
     requires_grad: bool = False,
 ) -> Any:
     """Bessel's I0 over a half circle; a larger `beta` has lower side lobes, a wider main lobe."""
-
-    def shape(n: Any, last: int) -> Any:
-        return np.i0(beta * np.sqrt(np.maximum(1 - (2 * n / last - 1) ** 2, 0))) / np.i0(beta)
-
+    shape = half_circle(beta)
     return _window(window_length, periodic, shape, dtype, device, requires_grad)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...compiler import allocator, threads
-from ...compiler.kernel import serves
+from ...compiler.kernel import UNIT, serves
 from . import softmax_kernels as kernels
 from .precision import FLOATS, NARROW, widened
 
@@ -20,8 +20,6 @@ Array = Any
 
 _COST = 8
 """What an exponential and its share of the sums cost, in additions."""
-_UNIT = 0.05
-"""Nanoseconds of an addition in a vector loop."""
 
 
 def softmax(x: Array, axis: int) -> Array:
@@ -64,7 +62,7 @@ def _plan_forward(x: Array, axis: int, logarithm: bool) -> Plan:
     if columns > 1:
         items, cost = _bands(stack, length, columns)
         launch = kernels.softmax_columns.prepare(x, x, length, columns, logarithm)
-        return launch, items, cost * _UNIT, (length, columns)
+        return launch, items, cost * UNIT, (length, columns)
     if length <= kernels.SHORT:
         launch = kernels.softmax_short_rows.prepare(x, x, length, logarithm)
     elif logarithm:
@@ -73,7 +71,7 @@ def _plan_forward(x: Array, axis: int, logarithm: bool) -> Plan:
         launch = kernels.softmax_rows.prepare(x, x, length)
     else:
         launch = kernels.softmax_stored_rows.prepare(x, x, length)
-    return launch, stack, length * _COST * _UNIT, (length,)
+    return launch, stack, length * _COST * UNIT, (length,)
 
 
 def logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
