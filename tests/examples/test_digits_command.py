@@ -44,12 +44,19 @@ def demo(*arguments):
 
 
 def start(*arguments):
+    # Whoever runs the tests may ignore Ctrl-C, as a shell's background job does: not this process.
+    heed = {} if sys.platform == "win32" else {"preexec_fn": _heed_interrupts}
     return subprocess.Popen(
         [sys.executable, "-m", "flambeau", "demo", "--quick", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **heed,
     )
+
+
+def _heed_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_run_to_the_end(tmp_path, capsys):
