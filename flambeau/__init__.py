@@ -24,10 +24,14 @@ from .devices import (
     channels_last_3d,
     contiguous_format,
     device,
+    jagged,
     layout,
     memory_format,
     preserve_format,
+    sparse_bsc,
+    sparse_bsr,
     sparse_coo,
+    sparse_csc,
     sparse_csr,
     strided,
 )
@@ -57,6 +61,8 @@ newaxis = None
 # Submodules that are imported when first used, so that importing the library stays cheap.
 _SUBMODULES = frozenset(
     [
+        "_C",
+        "amp",
         "autograd",
         "backends",
         "compat",
@@ -66,17 +72,38 @@ _SUBMODULES = frozenset(
         "distributions",
         "examples",
         "fft",
+        "func",
         "linalg",
         "masked",
+        "nested",
         "nn",
         "optim",
+        "overrides",
         "random",
         "serialization",
         "signal",
+        "sparse",
         "special",
+        "storage",
+        "testing",
         "utils",
+        "xp",
     ]
 )
+
+# Names of the roof that live in such a submodule.
+_HOMES: dict[str, str] = {
+    **{f"{t.title}Storage": "tensor.typed_storages" for t in _dtypes.ALL},
+    "GradScaler": "amp",
+    "TypedStorage": "tensor.typed_storages",
+    "from_dlpack": "tensor.dlpack",
+    "get_device_module": "cpu",
+    "to_dlpack": "tensor.dlpack",
+    "autocast": "amp",
+    "load": "serialization",
+    "save": "serialization",
+    "vmap": "func",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -87,8 +114,11 @@ def __getattr__(name: str) -> Any:
             if error.name != f"{__name__}.{name}":
                 raise
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    if name in ("save", "load"):
-        found = getattr(importlib.import_module(".serialization", __name__), name)
+    home = _HOMES.get(name)
+    if home is not None:
+        found = getattr(importlib.import_module(f".{home}", __name__), name, None)
+        if found is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     else:
         try:
             found = getattr(_functions, name)
@@ -121,6 +151,7 @@ __all__ = [
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "jagged",
     "layout",
     "memory_format",
     "nan",
@@ -131,7 +162,10 @@ __all__ = [
     "promote_types",
     "set_default_dtype",
     "set_grad_enabled",
+    "sparse_bsc",
+    "sparse_bsr",
     "sparse_coo",
+    "sparse_csc",
     "sparse_csr",
     "strided",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from _thread import get_ident
 from typing import Any
 
 _PATTERN = re.compile(r"^([a-z]+)(?::(\d+))?$")
@@ -55,6 +56,23 @@ class device:
     def __reduce__(self) -> tuple[Any, ...]:
         return (device, (str(self),))
 
+    def __enter__(self) -> device:
+        _entered.setdefault(get_ident(), []).append(_context[0](self))
+        _entered[get_ident()][-1].__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _entered[get_ident()].pop().__exit__()
+
+
+_context: list[Any] = []
+_entered: dict[int, list[Any]] = {}
+
+
+def entered_by(context: Any) -> None:
+    """Say which class makes, of a device, the context in which tensors are made on it."""
+    _context[:] = [context]
+
 
 CPU, META = device("cpu"), device("meta")
 
@@ -73,7 +91,7 @@ def resolve_device(value: Any) -> device:
 
 
 class layout:
-    """How a tensor's elements are laid out; only ``strided`` holds data so far."""
+    """How a tensor's elements are laid out."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -92,6 +110,10 @@ class memory_format(layout):
 strided = layout("strided")
 sparse_coo = layout("sparse_coo")
 sparse_csr = layout("sparse_csr")
+sparse_csc = layout("sparse_csc")
+sparse_bsr = layout("sparse_bsr")
+sparse_bsc = layout("sparse_bsc")
+jagged = layout("jagged")
 contiguous_format = memory_format("contiguous_format")
 channels_last = memory_format("channels_last")
 channels_last_3d = memory_format("channels_last_3d")

@@ -69,7 +69,12 @@ class dtype:
 
     def to_complex(self) -> dtype:
         """The complex type of the same precision."""
-        return self if self.is_complex else _COMPLEX_OF.get(self, complex64)
+        if self.is_complex:
+            return self
+        found = _COMPLEX_OF.get(self)
+        if found is None:
+            raise RuntimeError(f"Unknown Complex ScalarType for {self.title}")
+        return found
 
 
 _PLAIN = frozenset(
@@ -108,6 +113,7 @@ _BY_NUMPY = {t.numpy_dtype: t for t in ALL if t.numpy_dtype is not None}
 _COMPLEX_OF = {float16: complex32, float32: complex64, float64: complex128}
 for _real, _complex in _COMPLEX_OF.items():
     _complex.real = _real
+_COMPLEX_OF[bfloat16] = complex64
 FLOAT8 = frozenset(t for t in ALL if t.name.startswith("float8"))
 _WIDE_UNSIGNED = frozenset((uint16, uint32, uint64))
 HALF = frozenset((float16, bfloat16))
@@ -192,8 +198,7 @@ def _promote(a: dtype, b: dtype) -> dtype:
     if a is b:
         return a
     if a in FLOAT8 or b in FLOAT8:
-        both = a in FLOAT8 and b in FLOAT8
-        raise _refuse("Float8 Types" if both else "Float8 types", a, b)
+        raise _refuse("Float8 Types", a, b)
     if (a in _WIDE_UNSIGNED or b in _WIDE_UNSIGNED) and not (
         a.is_floating_point or b.is_floating_point
     ):
@@ -226,6 +231,12 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
     """The smallest dtype that holds both kinds and sizes; RuntimeError where PyTorch refuses."""
     found = _PROMOTED.get((type1, type2))
     if found is None:
+        for place, t in enumerate((type1, type2), start=1):
+            if not isinstance(t, dtype):
+                raise TypeError(
+                    f"promote_types(): argument 'type{place}' (position {place}) must be "
+                    f"torch.dtype, not {type(t).__name__}"
+                )
         found = _PROMOTED[type1, type2] = _promote(type1, type2)
     return found
 
@@ -285,24 +296,61 @@ def _lift(result: dtype, lower: dtype) -> dtype:
     return lower
 
 
-class finfo:
+class _Limits:
+    """What `finfo` and `iinfo` have in common: facts that cannot be changed, and compare."""
+
+    __slots__ = ("bits", "dtype", "max", "min")
+    __hash__ = None  # type: ignore[assignment]
+    bits: int
+    dtype: str
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self).__name__
+        raise AttributeError(f"attribute {name!r} of 'torch.{kind}' objects is not writable")
+
+    def _enter(self, **facts: Any) -> None:
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.dtype == self.dtype
+
+
+def _check_type(where: str, t: Any) -> None:
+    if not isinstance(t, dtype):
+        raise TypeError(
+            f"{where}(): argument 'type' (position 1) must be torch.dtype, not {type(t).__name__}"
+        )
+
+
+class finfo(_Limits):
     """Limits of a floating-point dtype (of its real part, for a complex one)."""
 
+    __slots__ = ("eps", "resolution", "smallest_normal", "tiny")
+    eps: float
+    max: float
+    min: float
+    resolution: float
+    smallest_normal: float
+    tiny: float
+
     def __init__(self, type: dtype | None = None) -> None:
-        self._dtype = t = (type or _default).to_real()
+        given = _default if type is None else type
+        _check_type("finfo", given)
+        t = given.to_real()
         if not t.is_floating_point:
             raise TypeError(
-                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
-                f"'torch.{t.name}'"
+                "torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
+                "'torch.finfo'"
             )
         info = ml_dtypes.finfo(t.numpy_dtype)
-        self.bits = t.itemsize * 8
-        self.eps = float(info.eps)
-        self.max = float(info.max)
-        self.min = float(info.min)
-        self.tiny = self.smallest_normal = float(info.smallest_normal)
-        self.resolution = 10.0 ** math.ceil(math.log10(self.eps))
-        self.dtype = t.name
+        # PyTorch says 1/8 here, though the next number after one is 1.25.
+        eps = 0.125 if t is float8_e5m2fnuz else float(info.eps)
+        tiny = float(info.smallest_normal)
+        self._enter(
+            bits=t.itemsize * 8, eps=eps, max=float(info.max), min=float(info.min), tiny=tiny,
+            smallest_normal=tiny, resolution=10.0 ** math.ceil(math.log10(eps)), dtype=t.name,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return (
@@ -312,18 +360,24 @@ class finfo:
         )
 
 
-class iinfo:
+class iinfo(_Limits):
     """Limits of an integer dtype."""
 
+    __slots__ = ()
+    max: int
+    min: int
+
     def __init__(self, type: dtype) -> None:
-        if type.category != INTEGRAL:
+        _check_type("iinfo", type)
+        if type.inexact:
             raise TypeError(
-                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle "
-                f"'torch.{type.name}'"
+                "torch.iinfo() requires an integer input type. Use torch.finfo to handle "
+                "'torch.iinfo'"
             )
+        if type is bool_:
+            raise TypeError("torch.bool is not supported by torch.iinfo")
         info = np.iinfo(type.numpy_dtype)
-        self.bits, self.max, self.min = type.itemsize * 8, int(info.max), int(info.min)
-        self.dtype = type.name
+        self._enter(bits=type.itemsize * 8, max=int(info.max), min=int(info.min), dtype=type.name)
 
     def __repr__(self) -> str:
-        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"

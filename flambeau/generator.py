@@ -28,6 +28,7 @@ from .box_muller import (
     transform_float64_,
 )
 from .devices import device as Device
+from .words import below, narrow, remainder, stays_below, temper
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -36,6 +37,7 @@ STATE_BYTES = 5056
 _BLOCK_WORDS = 624
 _CHUNK = 1 << 16  # words converted at a time, so that they are still in the cache
 _COMPILE_FROM = 2048
+_SMALL_DRAW = 64  # elements that a draw counts for beside its own, for what it costs in NumPy
 _LIST_LIMIT = 16  # up to here this a Python loop beats NumPy's call overhead
 _STATE = np.dtype(
     [
@@ -70,6 +72,9 @@ class Kernels(Protocol):
     def normal32(self, blocks: Array, n: int, mean: float, std: float) -> None: ...
     def normal64(self, blocks: Array, n: int, mean: float, std: float) -> None: ...
     def pairs64(self, pairs: Array, n: int) -> None: ...
+    def affine64(self, values: Array, n: int, factor: float, offset: float) -> None: ...
+    def integers(self, state: Array, out: Array, n: int, span: int, low: int) -> None: ...
+    def sample(self, kind: str, *arguments: Any) -> None: ...
     def shuffle(self, order: Array, words: Array, n: int) -> None: ...
 
 
@@ -77,16 +82,19 @@ def _no_kernels() -> Kernels | None:
     return None
 
 
-# A floor that can compile puts its loader here; it is called at the first large draw.
+# A floor that can compile puts its loader here; it is called once enough has been drawn.
 load_kernels: Callable[[], Kernels | None] = _no_kernels
 _kernels: Kernels | None = None
+_drawn_in_numpy = 0
 
 
-def _compiled(n: int) -> Kernels | None:
-    """The compiled loops, once a draw has been large enough to be worth loading them."""
-    global _kernels
-    if _kernels is None and n >= _COMPILE_FROM:
-        _kernels = load_kernels()
+def compiled_for(n: int) -> Kernels | None:
+    """The compiled loops for a draw of `n`, once enough has been drawn to be worth loading them."""
+    global _kernels, _drawn_in_numpy
+    if _kernels is None:
+        _drawn_in_numpy += n + _SMALL_DRAW
+        if _drawn_in_numpy >= _COMPILE_FROM:
+            _kernels = load_kernels()
     return _kernels
 
 
@@ -102,12 +110,13 @@ class Generator:
 
     # The floor that knows Tensors replaces this by its constructor from an array.
     state_type: Callable[[Array], Any] = staticmethod(np.asarray)
+    device = Device("cpu")
 
-    def __init__(self, device: Any = "cpu") -> None:
-        self.device = Device("cpu" if device is None else device)
-        if self.device.type != "cpu":
+    def __init__(self, device: Any = None) -> None:
+        where = Device("cpu" if device is None else device)
+        if where.type != "cpu":
             raise RuntimeError(
-                f"Generator: expected device 'cpu', got '{self.device}', which has no generator"
+                f"Generator: expected device 'cpu', got '{where}', which has no generator"
             )
         self.lock = threading.RLock()
         twister = np.random.MT19937(0)
@@ -220,14 +229,24 @@ class Generator:
         self.set_state_array(state)
 
     # ------------------------------------------------------------------ reading ahead
-    def mark(self) -> tuple[Array, int, bool]:
-        """Where the stream of words stands; hold `lock` between this and `rewind`."""
-        return self._key.copy(), self._position, self._fresh
+    def mark(self, n: int) -> tuple[Array | None, int, bool]:
+        """Where the stream stands, to `rewind` after at most `n` words; hold `lock` till then."""
+        stays = self._position + n <= _BLOCK_WORDS
+        return None if stays else self._key.copy(), self._position, self._fresh
 
-    def rewind(self, mark: tuple[Array, int, bool]) -> None:
+    def rewind(self, mark: tuple[Array | None, int, bool]) -> None:
         """Go back to a place from `mark`."""
-        self._key[:], self._position, self._fresh = mark
-        self._block = None
+        key, self._position, self._fresh = mark
+        if key is not None:
+            self._key[:] = key
+            self._block = None
+
+    def skip(self, n: int) -> None:
+        """Pass over `n` words; hold `lock`."""
+        if self._position + n <= _BLOCK_WORDS:
+            self._position += n
+        else:
+            self._words(n)
 
     # ------------------------------------------------------------------ words
     def _run(self, kernel: Callable[..., None], out: Array, n: int, *bounds: float) -> Array:
@@ -240,13 +259,13 @@ class Generator:
 
     def _words(self, n: int) -> Array:
         """The next n 32-bit words, uint32; may be a view that must not be written to."""
-        if (compiled := _compiled(n)) is not None:
+        if (compiled := compiled_for(n)) is not None:
             return self._run(compiled.words, np.empty(n, np.uint32), n)
         position = self._position
         end = position + n
         if end <= _BLOCK_WORDS:
             if self._block is None:
-                self._block = _temper(self._key)
+                self._block = temper(self._key)
             self._position = end
             return self._block[position:end]
         self._fresh = False
@@ -281,7 +300,7 @@ class Generator:
 
     def _uniform32(self, n: int, low: float = 0.0, span: float = 1.0) -> Array:
         result = np.empty(n, np.float32)
-        if (compiled := _compiled(n)) is not None:
+        if (compiled := compiled_for(n)) is not None:
             return self._run(compiled.uniform32, result, n, low, span)
         for start in range(0, n, _CHUNK):
             part = result[start : start + _CHUNK]
@@ -293,7 +312,7 @@ class Generator:
 
     def _uniform64(self, n: int, low: float = 0.0, span: float = 1.0) -> Array:
         result = np.empty(n)
-        if (compiled := _compiled(n)) is not None:
+        if (compiled := compiled_for(n)) is not None:
             return self._run(compiled.uniform64, result, n, low, span)
         for start in range(0, n, _CHUNK):
             part = result[start : start + _CHUNK]
@@ -305,10 +324,14 @@ class Generator:
 
     def uniform(self, n: int, dtype: Any, low: float = 0.0, high: float = 1.0) -> Array:
         """Draw `n` uniform numbers in [low, high); a complex one has such parts."""
-        dtype = np.dtype(dtype)
-        if dtype is _FLOAT32 and low == 0.0 and high == 1.0:
+        if dtype is not _FLOAT32:
+            dtype = np.dtype(dtype)
+        elif low == 0.0 and high == 1.0:
             with self.lock:
                 return self._uniform32(n)
+        if dtype is _FLOAT64 and low == 0.0 and high == 1.0:
+            with self.lock:
+                return self._uniform64(n)
         if dtype.kind == "c":
             return self.uniform(2 * n, _REAL[dtype.itemsize], low, high).view(dtype)
         with self.lock:
@@ -316,8 +339,11 @@ class Generator:
                 values = self._uniform64(n, float(low), float(high) - float(low))
             else:
                 first = np.float32(low)
-                values = self._uniform32(n, float(first), float(np.float32(high) - first))
-        return _below(values.astype(dtype, copy=False), low, high)
+                span = float(np.float32(high) - first)
+                values = self._uniform32(n, float(first), span)
+                if dtype is _FLOAT32 and stays_below(float(first), span, high):
+                    return values
+        return below(values.astype(dtype, copy=False), low, high)
 
     def normal(
         self,
@@ -332,7 +358,8 @@ class Generator:
         Box and Muller's method (1958): in blocks of 16 for 16 or more elements of a contiguous
         tensor, else one value at a time in float64. A complex number has parts with std / sqrt(2).
         """
-        dtype = np.dtype(dtype)
+        if dtype is not _FLOAT32:
+            dtype = np.dtype(dtype)
         if dtype.kind == "c":
             scale = std * math.sqrt(0.5)
             parts = self.normal(2 * n, _REAL[dtype.itemsize], 0.0, scale, contiguous).view(dtype)
@@ -346,7 +373,7 @@ class Generator:
                 values = self._block_normal(n, self._uniform32, _transform32_, mean, std)
             else:
                 values = self._half_normal(n, mean, std)
-        return _narrow(values, dtype)
+        return narrow(values, dtype, abs(mean) + 9.0 * std)
 
     def _block_normal(
         self,
@@ -382,13 +409,16 @@ class Generator:
         """
         cached = self.cached_normal is not None
         pairs = (n + 1 - cached) // 2 if n else 0
-        values = np.empty(2 * pairs + cached)
+        u = self._uniform64(2 * pairs)
+        compiled = compiled_for(n)
+        if compiled is not None:
+            compiled.pairs64(u, pairs)
+        values = u if compiled and not cached else np.empty(2 * pairs + cached)
         if cached and n:
             values[0], self.cached_normal = self.cached_normal, None
-        u = self._uniform64(2 * pairs)
-        if (compiled := _compiled(n)) is not None:
-            compiled.pairs64(u, pairs)
-            values[cached:] = u
+        if compiled is not None:
+            if cached:
+                values[1:] = u
         elif pairs <= _LIST_LIMIT:
             values[cached:] = pairs_by_list(u.tolist())
         else:
@@ -406,15 +436,19 @@ class Generator:
         exact = np.dtype(dtype) == _FLOAT64
         with self.lock:
             values = _fused(self._serial_normal(n, exact), std, mean)
-        return _narrow(libm(math.exp, values) if exact else np.exp(values), dtype)
+        return narrow(libm(math.exp, values) if exact else np.exp(values), dtype)
 
     # ------------------------------------------------------------------ integers
     def randint(self, low: int, high: int, n: int, dtype: Any) -> Array:
         """Draw `n` integers in [low, high); from a span of 2**28 up each takes two words."""
         span = high - low
         with self.lock:
+            if span < 2**28 and (compiled := compiled_for(n)) is not None:
+                return self._run(compiled.integers, np.empty(n, np.int64), n, span, low).astype(
+                    dtype, copy=False
+                )
             if span < 2**28:
-                values = _remainder(self._words(n), span).astype(np.int64)
+                values = remainder(self._words(n), span).astype(np.int64)
             else:
                 wide = self._wide_words(n)
                 values = (wide if span >= 2**64 else wide % np.uint64(span)).view(np.int64)
@@ -433,7 +467,7 @@ class Generator:
                 limit = int(np.iinfo(dtype).max)
             if dtype.itemsize == 8:
                 return (self._wide_words(n) % np.uint64(limit + 1)).astype(dtype)
-            return _remainder(self._words(n), limit + 1).astype(dtype)
+            return remainder(self._words(n), limit + 1).astype(dtype)
 
     def randperm(self, n: int) -> Array:
         """The numbers 0 to n - 1 in random order, int64 (Fisher and Yates, front to back)."""
@@ -441,7 +475,7 @@ class Generator:
             return np.arange(n)
         with self.lock:
             words = self._words(n - 1)
-        if (compiled := _compiled(n)) is not None:
+        if (compiled := compiled_for(n)) is not None:
             shuffled = np.arange(n)
             compiled.shuffle(shuffled, words.copy(), n)
             return shuffled
@@ -475,20 +509,20 @@ class Generator:
         u = self.uniform(n, _FLOAT64)
         values = libm(math.log1p, -u) if np.dtype(dtype) == _FLOAT64 else np.log1p(-u)
         values *= -1.0 / rate
-        return _narrow(values, dtype)
+        return narrow(values, dtype, 37.0 / rate)
 
     def geometric(self, n: int, dtype: Any, p: float) -> Array:
         """Draw `n` counts of trials up to the first success, ceil(log(u) / log(1 - p))."""
         u = self.uniform(n, _FLOAT64)
         with np.errstate(divide="ignore"):
             values = np.ceil(np.log(u) / math.log1p(-p))
-        return _narrow(values, dtype)
+        return narrow(values, dtype)
 
     def cauchy(self, n: int, dtype: Any, median: float = 0.0, sigma: float = 1.0) -> Array:
         """Draw `n` Cauchy numbers, median + sigma tan(pi (u - 1/2))."""
         angle = math.pi * (self.uniform(n, _FLOAT64) - 0.5)
         tangent = libm(math.tan, angle) if np.dtype(dtype) == _FLOAT64 else np.tan(angle)
-        return _narrow(_fused(tangent, sigma, median), dtype)
+        return narrow(_fused(tangent, sigma, median), dtype, 2e16 * sigma + abs(median))
 
     def rrelu_noise(self, x: Array, lower: float, upper: float) -> Array:
         """The slopes of a randomised leaky ReLU over `x` (flat): uniform where x <= 0, else 1."""
@@ -513,7 +547,7 @@ class Generator:
             raise RuntimeError(
                 "multinomial: invalid multinomial distribution (sum of probabilities <= 0)"
             )
-        if replacement:
+        if replacement and n != 1:
             sums = np.cumsum(weights, axis=-1, dtype=weights.dtype)
             sums = (sums / sums[:, -1:]).astype(np.float64)
             draws = self.uniform(len(weights) * n, _FLOAT64).reshape(len(weights), n)
@@ -530,7 +564,7 @@ class Generator:
 
 def _transform32_(values: Array, mean: float, std: float) -> None:
     blocks = len(values) // BLOCK
-    if (compiled := _compiled(len(values))) is not None:
+    if (compiled := compiled_for(len(values))) is not None:
         compiled.normal32(values, blocks, mean, std)
     else:
         transform_float32_(values[: blocks * BLOCK].reshape(blocks, BLOCK), mean, std)
@@ -538,54 +572,19 @@ def _transform32_(values: Array, mean: float, std: float) -> None:
 
 def _transform64_(values: Array, mean: float, std: float) -> None:
     blocks = len(values) // BLOCK
-    if (compiled := _compiled(len(values))) is not None:
+    if (compiled := compiled_for(len(values))) is not None:
         compiled.normal64(values, blocks, mean, std)
     else:
         transform_float64_(values[: blocks * BLOCK].reshape(blocks, BLOCK), mean, std)
 
 
-def _narrow(values: Array, dtype: Any) -> Array:
-    """Return `values` rounded to `dtype`; sixteen-bit types are reached by way of float32."""
-    if values.dtype is dtype:
-        return values
-    dtype = np.dtype(dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if dtype.itemsize < 4:
-            values = values.astype(np.float32, copy=False)
-        return values.astype(dtype, copy=False)
-
-
-def _temper(key: Array) -> Array:
-    """The 624 output words of a twister state (Matsumoto and Nishimura, 1998)."""
-    y = key ^ (key >> np.uint32(11))
-    y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
-    y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
-    y ^= y >> np.uint32(18)
-    return y
-
-
-def _below(values: Array, low: float, high: float) -> Array:
-    """Values that rounding has carried up to `high` become `low`: the interval is half open."""
-    if values.dtype.itemsize < 4 or (low, high) != (0.0, 1.0):
-        reached = values == values.dtype.type(high)
-        if reached.any():
-            values[reached] = values.dtype.type(low)
-    return values
-
-
 def _fused(values: Array, std: float, mean: float) -> Array:
     if std == 1.0 and mean == 0.0:
         return values
+    if (compiled := compiled_for(0)) is not None:
+        compiled.affine64(values, len(values), float(std), float(mean))
+        return values
     return fused_multiply_add(values, float(std), float(mean))
-
-
-def _remainder(words: Array, span: int) -> Array:
-    if span & (span - 1) == 0:
-        return words & np.uint32(span - 1)
-    # NumPy divides by a scalar with SIMD, but takes remainders one by one.
-    quotient = words // np.uint32(span)
-    quotient *= np.uint32(span)
-    return words - quotient
 
 
 default_generator = Generator()

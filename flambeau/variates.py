@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from .generator import Generator
+from .generator import Generator, Kernels, compiled_for
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _CHUNK = 512
+_LONGEST = 8192  # uniforms that a compiled sampler is given at a time
 _FLOAT64 = np.dtype(np.float64)
+_TINY = {np.dtype(t): np.finfo(t).tiny for t in (np.float32, np.float64)}
 # PyTorch has these constants in single precision, also where it computes in double.
-_THIRD, _SQUEEZE = float(np.float32(1 / 3)), float(np.float32(0.0331))
+THIRD, SQUEEZE = float(np.float32(1 / 3)), float(np.float32(0.0331))
 # log(k!) minus Stirling's approximation of it, for k up to 9.
-_STIRLING_TAILS = (
+STIRLING_TAILS = (
     0.0810614667953272,
     0.0413406959554092,
     0.0276779256849983,
@@ -34,6 +36,7 @@ _STIRLING_TAILS = (
     0.00925546218271273,
     0.00833056343336287,
 )
+_STIRLING = np.array(STIRLING_TAILS)
 
 
 class _Stream:
@@ -46,7 +49,7 @@ class _Stream:
 
     def __enter__(self) -> _Stream:
         self._generator.lock.acquire()
-        self._start = self._generator.mark()
+        self._start = self._generator.mark(0)
         self._cached = self._generator.cached_normal
         return self
 
@@ -58,14 +61,14 @@ class _Stream:
     ) -> None:
         g = self._generator
         g.rewind(self._start)
-        g.uniform(self._used, _FLOAT64)
+        g.skip(2 * self._used)
         g.cached_normal = self._cached
         g.lock.release()
 
     def uniform(self) -> float:
         """A float64 uniform in [0, 1)."""
         if self._used == len(self._values):
-            self._start = self._generator.mark()
+            self._start = self._generator.mark(2 * _CHUNK)
             self._values, self._used = self._generator.uniform(_CHUNK, _FLOAT64).tolist(), 0
         self._used += 1
         return self._values[self._used - 1]
@@ -81,18 +84,48 @@ class _Stream:
         return r * math.cos(t)
 
 
-def _each(generator: Generator, draw: Callable[..., float], *arguments: Array) -> Array:
+def _each(generator: Generator, kind: str, draw: Callable[..., float], *arguments: Array) -> Array:
+    """What `draw` gives for each element, float64; `kind` is the compiled sampler that agrees."""
+    count = arguments[0].size
+    if (compiled := compiled_for(8 * count)) is not None:
+        columns = [a.astype(np.float64).ravel() for a in arguments]
+        return _sampled(compiled, generator, kind, columns[0], columns[-1]) if count else columns[0]
     columns = [a.astype(np.float64).ravel().tolist() for a in arguments]
     with _Stream(generator) as stream:
         values = [draw(stream, *row) for row in zip(*columns, strict=True)]
     return np.array(values, np.float64)
 
 
+def _sampled(compiled: Kernels, generator: Generator, kind: str, a: Array, b: Array) -> Array:
+    count = a.size
+    out, stream = np.empty(count), np.empty(0)
+    place = np.zeros(2, np.int64)  # elements done, uniforms used
+    with generator.lock:
+        cached = generator.cached_normal
+        cache = np.array([math.nan if cached is None else cached])
+        while place[0] < count:
+            rest = stream[place[1] :]
+            wanted = min(8 + 4 * (count - int(place[0])), _LONGEST)
+            mark = generator.mark(2 * wanted)
+            stream = generator.uniform(wanted, _FLOAT64)
+            if rest.size:
+                stream = np.concatenate([rest, stream])
+            place[1] = 0
+            compiled.sample(kind, a, b, out, stream, stream.size, place, cache, _STIRLING, count)
+        # The last element took some of the last uniforms drawn; what was not used is given back.
+        generator.rewind(mark)
+        generator.skip(2 * (int(place[1]) - rest.size))
+        generator.cached_normal = None if math.isnan(cache[0]) else float(cache[0])
+    return out
+
+
 def poisson(generator: Generator, rate: Array) -> Array:
     """Poisson numbers with the rates `rate` (floating), in its dtype; RuntimeError below 0."""
     if not (rate >= 0).all():
         raise RuntimeError("poisson: invalid Poisson rate, expected rate to be non-negative")
-    return _each(generator, _poisson, rate).astype(rate.dtype)
+    if rate.size and rate.max() == math.inf:
+        raise RuntimeError("poisson: expected finite rates, got inf")
+    return _each(generator, "poisson", _poisson, rate).astype(rate.dtype)
 
 
 def _poisson(stream: _Stream, rate: float) -> float:
@@ -111,8 +144,6 @@ def _poisson(stream: _Stream, rate: float) -> float:
 
 def _poisson_by_rejection(stream: _Stream, rate: float) -> float:
     """Transformed rejection with squeeze, PTRS (Hoermann 1993)."""
-    if math.isinf(rate):
-        raise RuntimeError("poisson: expected finite rates, got inf")
     log_rate = math.log(rate)
     b = 0.931 + 2.53 * math.sqrt(rate)
     a = -0.059 + 0.02483 * b
@@ -138,18 +169,18 @@ def _log(x: float) -> float:
 
 def binomial(generator: Generator, count: Array, prob: Array) -> Array:
     """Successes in `count` trials of probability `prob` (same size), in `count`'s dtype."""
-    return _each(generator, _binomial, count, prob).astype(count.dtype)
+    return _each(generator, "binomial", _binomial, count, prob).astype(count.dtype)
 
 
 def _binomial(stream: _Stream, count: float, prob: float) -> float:
     if count <= 0 or prob <= 0:
         return 0
-    if prob >= 1:
+    if prob >= 1 or count == math.inf:
         return count
+    if math.isnan(count) or math.isnan(prob):
+        return math.nan
     if prob <= 0.5:
         return _binomial_of_rare(stream, count, prob)
-    if math.isnan(prob):
-        return math.nan
     return count - _binomial_of_rare(stream, count, 1.0 - prob)
 
 
@@ -198,23 +229,24 @@ def _binomial_by_rejection(stream: _Stream, count: float, prob: float) -> float:
 
 def _stirling_tail(k: float) -> float:
     if k <= 9:
-        return _STIRLING_TAILS[int(k)]
+        return STIRLING_TAILS[int(k)]
     square = (k + 1) * (k + 1)
     return (1 / 12 - (1 / 360 - 1 / 1260 / square) / square) / (k + 1)
 
 
 def standard_gamma(generator: Generator, alpha: Array) -> Array:
     """Gamma numbers of the shapes `alpha` (float32 or float64) and rate 1, in its dtype."""
-    draw = _gamma if alpha.dtype == _FLOAT64 else _gamma_of_single
-    values = _each(generator, draw, alpha).astype(alpha.dtype)
-    return np.maximum(values, np.finfo(alpha.dtype).tiny)
+    wide = alpha.dtype == _FLOAT64
+    kind, draw = ("gamma", _gamma) if wide else ("single gamma", _gamma_of_single)
+    values = _each(generator, kind, draw, alpha).astype(alpha.dtype)
+    return np.maximum(values, _TINY[alpha.dtype])
 
 
 def dirichlet(generator: Generator, alpha: Array) -> Array:
     """Dirichlet numbers for each row of `alpha` (rows, categories), of the same shape and dtype."""
-    values = _each(generator, _gamma, alpha).reshape(alpha.shape)
+    values = _each(generator, "gamma", _gamma, alpha).reshape(alpha.shape)
     shares = (values / values.sum(axis=-1, keepdims=True)).astype(alpha.dtype)
-    return np.clip(shares, np.finfo(alpha.dtype).tiny, np.nextafter(alpha.dtype.type(1), 0))
+    return np.clip(shares, _TINY[alpha.dtype], np.nextafter(alpha.dtype.type(1), 0))
 
 
 def _same(x: float) -> float:
@@ -239,7 +271,7 @@ def _gamma(stream: _Stream, alpha: float, rounded: Callable[[float], float] = _s
             return 0.0
         scale = (1.0 - stream.uniform()) ** rounded(1.0 / alpha)
         alpha = rounded(alpha + 1.0)
-    d = rounded(alpha - _THIRD)
+    d = rounded(alpha - THIRD)
     c = 1.0 / math.sqrt(9.0 * d)
     while True:
         x = stream.normal()
@@ -247,7 +279,7 @@ def _gamma(stream: _Stream, alpha: float, rounded: Callable[[float], float] = _s
         if y <= 0:
             continue
         v, u, xx = y * y * y, 1.0 - stream.uniform(), x * x
-        if u < 1.0 - _SQUEEZE * xx * xx:
+        if u < 1.0 - SQUEEZE * xx * xx:
             return scale * d * v
         if math.log(u) < 0.5 * xx + d * (1.0 - v + math.log(v)):
             return scale * d * v

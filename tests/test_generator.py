@@ -348,6 +348,86 @@ def test_rejection_samplers(torch: Any, dtype: np.dtype[Any]) -> None:
         same_state(g, torch)
 
 
+def in_numpy(draw: Any) -> Any:
+    """What `draw` gives without the compiled loops."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generator, "_kernels", None)
+        patch.setattr(generator, "load_kernels", lambda: None)
+        return draw()
+
+
+def sample_rejected(kind: str, n: int) -> tuple[Any, ...]:
+    """Samples of every method that `kind` has, and where the stream stands after them."""
+    rng = np.random.default_rng(n)
+    g = seeded(n)
+    g.normal(n % 2, F32)  # leaves half a pair or none
+    if kind == "poisson":
+        rate = rng.choice([0, 1e-3, 1, 9.99, 10, 11.5, 300, 1e6, 1e12], n)
+        drawn = variates.poisson(g, rate * rng.uniform(0.9, 1, n))
+    elif kind == "binomial":
+        count = rng.choice([-1, 0, 1, 20, 1000, 10**7, math.inf, math.nan], n)
+        prob = rng.choice([-1, 0, 1e-6, 0.01, 0.3, 0.5, 0.8, 1, math.nan], n)
+        drawn = variates.binomial(g, count, prob)
+    else:
+        alpha = rng.choice([0, 1e-3, 0.3, 1, 2.5, 1e4, math.nan], n)
+        drawn = variates.standard_gamma(g, alpha.astype(kind))
+    return drawn.tobytes(), g.state_array().tobytes(), g.uniform(700, F64).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["poisson", "binomial", "float32", "float64"])
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 60, 5000])
+def test_compiled_samplers_take_the_same_decisions(kind: str, n: int) -> None:
+    assert sample_rejected(kind, n) == in_numpy(lambda: sample_rejected(kind, n))
+
+
+def draw_little(g: Generator) -> list[Any]:
+    """Draws of a few elements by each method, from every place in a block of words."""
+    drawn: list[Any] = []
+    for n in (0, 1, 3, 7, 16, 33, 100):
+        drawn += [g.uniform(n, d, *bounds) for d in FLOATS for bounds in ((), (-1, 2), (1, 1.0001))]
+        drawn += [g.normal(n, d, 0.3, 2.0, flag) for d in FLOATS for flag in (True, False)]
+        drawn += [g.randint(*s, n, I64) for s in (*SPANS, (-7, 2**28 - 9), (5, 2**27 + 3))]
+        drawn += [g.bernoulli(0.3, n), g.randperm(n), g.random32(n), g.random_(n, F32)]
+        drawn += [g.log_normal(n, F64), g.exponential(n, F32), g.cauchy(n, F64)]
+        drawn += [variates.poisson(g, np.full(n, 3.0)), variates.standard_gamma(g, np.ones(n))]
+        drawn.append(g.state_array())
+    return [d.tobytes() for d in drawn]
+
+
+def test_small_draws_load_the_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = in_numpy(lambda: draw_little(seeded(5)))
+    monkeypatch.setattr(generator, "_kernels", None)
+    monkeypatch.setattr(generator, "_drawn_in_numpy", 0)
+    loads, found = [], generator.load_kernels()
+
+    def load() -> Any:
+        loads.append(found)
+        return found
+
+    monkeypatch.setattr(generator, "load_kernels", load)
+    g = seeded(1)
+    g.uniform(3, F32)
+    assert not loads
+    assert draw_little(seeded(5)) == expected
+    assert loads
+    assert generator._kernels is found
+
+
+def test_remainders_are_exact() -> None:
+    words = seeded(2).random32(100_000).astype(I64)
+    for span in (1, 3, 7, 10, 2**16 + 1, 2**28 - 1, 2**27 + 1):
+        np.testing.assert_array_equal(
+            seeded(2).randint(-3, span - 3, 100_000, I64), words % span - 3
+        )
+
+
+def test_bounds_that_rounding_reaches() -> None:
+    high = float(np.nextafter(F32.type(1), F32.type(2)))
+    values = seeded(0).uniform(1000, F32, 1.0, high)
+    assert values.tolist() == [1.0] * 1000
+    assert (seeded(0).uniform(1 << 16, F32, 1000.0, 1000.5) < 1000.5).all()
+
+
 def test_state_travels_both_ways(torch: Any) -> None:
     g = seeded(3)
     g.normal(3, F32)
@@ -420,6 +500,8 @@ def test_bad_arguments() -> None:
         Generator("meta")
     with pytest.raises(RuntimeError, match="invalid Poisson rate"):
         variates.poisson(g, np.array([1.0, math.nan]))
+    with pytest.raises(RuntimeError, match="expected finite rates"):
+        variates.poisson(g, np.array([1.0, math.inf]))
     assert g.state_array().tobytes() == state.tobytes()
     for weights in ([[-1.0, 2.0]], [[1.0, math.nan]], [[math.inf, 1.0]]):
         with pytest.raises(RuntimeError, match="`inf`, `nan` or element < 0"):

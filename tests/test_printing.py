@@ -127,3 +127,78 @@ def test_names_of_nodes() -> None:
         return [v.grad_fn.name() for v in y]
 
     agree(script)
+
+
+def _drawn(rng, name, shape):
+    """Values of the kinds that decide how numbers are written."""
+    kind = int(rng.integers(12))
+    if name == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    if "int" in name:
+        info = np.iinfo(name)
+        top = info.max if kind < 4 else min(100, info.max)
+        return rng.integers(info.min if kind < 4 else 0, top, shape, dtype=name, endpoint=True)
+    v = rng.standard_normal(shape)
+    chance = rng.random(shape)
+    choices = (
+        lambda: v,
+        lambda: np.round(v * 5),
+        lambda: v * 10.0 ** rng.integers(-12, 12),
+        lambda: v * 10.0 ** rng.integers(-12, 12, shape),
+        lambda: np.where(chance < 0.3, np.nan, v),
+        lambda: np.where(chance < 0.3, np.inf, np.where(chance > 0.8, -np.inf, v)),
+        lambda: np.zeros(shape),
+        lambda: np.full(shape, np.nan),
+        lambda: np.round(v * 1e9),
+        lambda: v * 1e-5,
+        lambda: np.where(chance < 0.5, -0.0, np.round(v)),
+        lambda: np.where(chance < 0.5, 0, v * 100),
+    )
+    v = choices[kind]()
+    return v + 1j * np.roll(v, 1) * rng.choice([1, 0, 1e-3, 1e3]) if "complex" in name else v
+
+
+_NAMES = (
+    "bool uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64 "
+    "complex64 complex128"
+).split()
+_SHAPES = [
+    *((), (0,), (1,), (3,), (2, 3), (0, 3), (2, 0), (1, 1, 1), (2, 2, 2), (30,), (200,)),
+    *((1001,), (10, 200), (2, 2, 2, 2), (7, 1, 9), (11, 10, 10)),
+]
+_OPTIONS = [
+    *({}, {"sci_mode": True}, {"sci_mode": False}, {"precision": 2}, {"precision": 8}),
+    *({"linewidth": 40}, {"threshold": 5}, {"edgeitems": 1, "threshold": 10}, {"precision": 0}),
+    *({"profile": "short"}, {"profile": "full"}, {"linewidth": 200}),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(12))
+def test_random_tensors_look_as_in_torch(seed):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(seed)
+    for _ in range(40):
+        name, shape = _NAMES[rng.integers(len(_NAMES))], _SHAPES[rng.integers(len(_SHAPES))]
+        options = _OPTIONS[rng.integers(len(_OPTIONS))]
+        values, how = np.array(_drawn(rng, name, shape)), int(rng.integers(6))
+        texts = []
+        for lib in (flambeau, torch):
+            t = lib.from_numpy(values.copy()).to(getattr(lib, name))
+            if how == 0 and t.dtype.is_floating_point:
+                t.requires_grad_()
+            elif how == 1 and (t.dtype.is_floating_point or t.dtype.is_complex):
+                t = t.requires_grad_().clone()
+            elif how == 2:
+                t = lib.nn.Parameter(t, requires_grad=False)
+            elif how == 3 and t.dim() > 1:
+                t = t.mT
+            elif how == 4:
+                t = t.to("meta")
+            lib.set_printoptions(profile="default")
+            lib.set_printoptions(**options)
+            try:
+                texts.append(repr(t))
+            finally:
+                lib.set_printoptions(profile="default")
+        assert texts[0] == texts[1]

@@ -5,6 +5,9 @@ Enter here: anything about derivatives that is not the rule of one op.
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from .anomaly import detect_anomaly, set_detect_anomaly
 from .function import Function
 from .grad_mode import (
@@ -18,8 +21,22 @@ from .grad_mode import (
 from .gradcheck import gradcheck, gradgradcheck
 from .interface import backward, grad
 
+_SUBMODULES = ("forward_ad", "functional", "graph", "variable")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name == "Variable":
+        from .variable import Variable
+
+        return Variable
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "Function",
+    "Variable",
     "backward",
     "detect_anomaly",
     "enable_grad",

@@ -10,6 +10,7 @@ import linecache
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
@@ -24,6 +25,7 @@ _frame = sys._getframe
 _enabled = False
 _check_nan = True
 FAST["TRACE"] = None
+_packing: Callable[[FrameType], None] | None = None
 
 
 def is_enabled() -> bool:
@@ -36,8 +38,36 @@ def set_enabled(mode: bool, check_nan: bool = True) -> tuple[bool, bool]:
     global _enabled, _check_nan
     before = (_enabled, _check_nan)
     _enabled, _check_nan = mode, check_nan
-    FAST["TRACE"] = _stack if mode else None
+    choose_trace()
     return before
+
+
+def choose_trace(packing: Callable[[FrameType], None] | None = None) -> None:
+    """Decide what new nodes call to note where they are made.
+
+    `packing` is given the frame in which a node has just been filled, when saved tensors are to be
+    packed; the last one given stands until another call.
+    """
+    global _packing
+    _packing = packing if packing is not None else _packing
+    where = _stack if _enabled else None
+    if _packing is None:
+        FAST["TRACE"] = where
+        return
+    pack = _packing
+
+    def trace() -> Any:
+        pack(sys._getframe(1))
+        return caller() if where is None else where()
+
+    FAST["TRACE"] = trace
+
+
+def stop_packing() -> None:
+    """Let new nodes keep what they save as it is."""
+    global _packing
+    _packing = None
+    choose_trace()
 
 
 class set_detect_anomaly:

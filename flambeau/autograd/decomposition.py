@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import engine
-from .grad_mode import FAST, enable_grad
+from .grad_mode import FAST, enable_grad, is_grad_enabled
 from .node import Node, Push, deliver
 
 
@@ -40,9 +40,11 @@ def differentiate(op: Any, values: dict[str, Any], wanted: list[str], g: Any) ->
         out = op.decompose(FAST["F"], **stand_ins)
     outs, grads = (list(out), list(g)) if isinstance(out, tuple) else ([out], [g])
     pairs = [(o._gf, h) for o, h in zip(outs, grads, strict=True) if o._gf is not None]
+    recording = is_grad_enabled()
     results = engine.gradients(
-        [n for n, _ in pairs], [h for _, h in pairs], [gates[n] for n in wanted], True, True
-    )
+        [n for n, _ in pairs], [h for _, h in pairs], [gates[n] for n in wanted], True, True,
+        recording,
+    )  # fmt: skip
     for name, gate in gates.items():
-        gate.e0 = values[name]._gf
+        gate.e0 = values[name]._gf if recording else None
     return results

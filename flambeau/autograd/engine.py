@@ -148,6 +148,7 @@ def _execute_general(
     keep: bool,
     create: bool,
     targets: set[int] | None,
+    record: bool | None = None,
 ) -> None:
     global _depth
     with _lock:
@@ -155,7 +156,7 @@ def _execute_general(
         for n, _, _ in stash:
             n.dep, n.g = 0, None
         _depth += 1
-        before = switch(create)
+        before = switch(create if record is None else record)
         try:
             _count(root)
             if targets is not None:
@@ -184,8 +185,13 @@ def gradients(
     targets: Sequence[Node],
     keep: bool,
     create: bool,
+    record: bool | None = None,
 ) -> list[Any]:
-    """The gradients that arrive at the `targets`; no leaf is touched. None where none arrives."""
+    """The gradients that arrive at the `targets`; no leaf is touched. None where none arrives.
+
+    `create` says that gradients are Tensors, `record` that the run is recorded (as `create`, if
+    not given).
+    """
     caught: dict[int, Any] = {}
     root = _Root(roots)
     ids = {id(t) for t in targets}
@@ -206,7 +212,7 @@ def gradients(
         for t in targets:
             catch(t)
         try:
-            _execute_general(root, roots, grads, keep, create, ids)
+            _execute_general(root, roots, grads, keep, create, ids, record)
         finally:
             for hooks, capture, proceed in before:
                 hooks.capture, hooks.proceed = capture, proceed

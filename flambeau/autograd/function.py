@@ -14,6 +14,7 @@ class Square(Function):
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +32,8 @@ class FunctionCtx:
     def __init__(self) -> None:
         self.needs_input_grad: tuple[bool, ...] = ()
         self._to_save: tuple[Any, ...] = ()
+        self._for_forward: tuple[Any, ...] | None = None
+        self._moving = False  # whether `jvp` runs
         self._saved: list[Any] | None = None
         self._dirty: tuple[Any, ...] = ()
         self._non_differentiable: tuple[Any, ...] = ()
@@ -42,7 +45,9 @@ class FunctionCtx:
         """Keep tensors (inputs, outputs, others, None) for backward, guarded by their versions."""
         self._to_save = tensors
 
-    save_for_forward = save_for_backward
+    def save_for_forward(self, *tensors: Any) -> None:
+        """Keep tensors for `jvp`, which without this has those for backward."""
+        self._for_forward = tensors
 
     def mark_dirty(self, *args: Any) -> None:
         """Say which inputs `forward` changed in place."""
@@ -59,6 +64,8 @@ class FunctionCtx:
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
         """What `save_for_backward` kept; RuntimeError if it was freed or changed in place."""
+        if self._moving and self._for_forward is not None:
+            return self._for_forward
         if self._saved is None:
             from ..tensor.core import raise_freed
 
@@ -67,6 +74,40 @@ class FunctionCtx:
             raise_freed(self._name)
         node = None if self._node is None else self._node()
         return tuple(None if s is None else s.get(node, True) for s in self._saved)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the call was recorded."""
+        return self._node is not None
+
+    def name(self) -> str:
+        """What the function's node is called on the tape."""
+        return self._name
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dictionary for the user's own notes on the node."""
+        notes: dict[Any, Any] = self._live_node().metadata
+        return notes
+
+    @property
+    def next_functions(self) -> Any:
+        """The nodes that gradients are passed on to, each with its output's number."""
+        return self._live_node().next_functions
+
+    def register_hook(self, fn: Callable[..., Any]) -> Any:
+        """Call ``fn(grad_inputs, grad_outputs)`` after the node has run."""
+        return self._live_node().register_hook(fn)
+
+    def register_prehook(self, fn: Callable[..., Any]) -> Any:
+        """Call ``fn(grad_outputs)`` before the node runs."""
+        return self._live_node().register_prehook(fn)
+
+    def _live_node(self) -> Any:
+        node = None if self._node is None else self._node()
+        if node is None:
+            raise RuntimeError("the call of the function was not recorded, so it has no node")
+        return node
 
 
 class FunctionNode(MultiNode):
@@ -106,7 +147,9 @@ class FunctionNode(MultiNode):
             elif part is not None and not recorded:
                 part = from_array(part)
             grads.append(part)
-        answer = self.cls.backward(self.ctx, *grads)
+        cls = self.cls
+        rule = cls.backward if cls.vjp is Function.vjp else cls.vjp
+        answer = rule(self.ctx, *grads)
         answers = answer if isinstance(answer, tuple) else (answer,)
         self._check_count(answers)
         if not keep:
@@ -131,26 +174,39 @@ class FunctionNode(MultiNode):
 
     def _fitted(self, r: Any, position: int, recorded: bool) -> Any:
         shape, dtype = self.ctx._input_facts[position]
-        if tuple(r._d.shape) != shape:
+        from ..tensor.core import array_of
+
+        if tuple(r.shape) != shape:
             try:
-                r = r.sum_to_size(shape) if r._d.ndim >= len(shape) else r.expand(shape)
+                r = r.sum_to_size(shape) if r.ndim >= len(shape) else r.expand(shape)
             except (RuntimeError, ValueError):
                 raise RuntimeError(
                     f"Function {self.name()} returned an invalid gradient at index {position} - "
-                    f"got {list(r._d.shape)} but expected shape compatible with {list(shape)}"
+                    f"got {list(r.shape)} but expected shape compatible with {list(shape)}"
                 ) from None
         if r._t is not dtype:
             r = r.to(dtype)
-        return r if recorded else r._d
+        return r if recorded else array_of(r)
 
 
-class Function:
+class Function(FunctionCtx):
     """Base of custom operations: static methods `forward` and `backward`, called by `apply`.
 
     `forward` may take ``ctx`` first, or leave that to ``setup_context(ctx, inputs, output)``.
+    Inside `vmap` the static method `vmap` says what the operation does for many examples, or
+    ``generate_vmap_rule = True`` that its methods can be run on batched tensors as they are.
     """
 
     generate_vmap_rule = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn(
+            f"{type(self).__name__} has static methods and is called by apply(): there is no use "
+            "in making instances of it",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        super().__init__()
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -167,6 +223,32 @@ class Function:
             "autograd.Function to use it with backward mode AD."
         )
 
+    vjp = backward
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """Return the tangent of each result for those of the arguments of `forward`."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with "
+            "forward mode AD."
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        """Return the results for many examples and the dimensions that count these.
+
+        ``in_dims`` says so of `args`; ``info`` has the ``batch_size`` and the ``randomness``.
+        """
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap static method "
+            "or set generate_vmap_rule=True."
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+        """Keep in ``ctx`` what `backward` needs, where `forward` takes no ``ctx``."""
+        raise NotImplementedError("setup_context is not implemented.")
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Functions are not called on instances: always an error."""
         name = type(self).__name__
@@ -175,6 +257,16 @@ class Function:
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Call the function on `args` and record it."""
+        wrapped = FAST.get("Wrapped")
+        if wrapped is not None and any(isinstance(a, wrapped) for a in args):
+            from .function_levels import apply_wrapped
+
+            return apply_wrapped(cls, args, kwargs)
+        return cls._applied(args, kwargs)[0]
+
+    @classmethod
+    def _applied(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, FunctionCtx]:
+        """The results of the call, and what it kept."""
         from ..tensor.core import TensorCore
 
         needs = tuple(isinstance(a, TensorCore) and a._gf is not None for a in args)
@@ -184,7 +276,7 @@ class Function:
         with no_grad():
             if cls._has_setup():
                 output = cls.forward(*args, **kwargs)
-                cls.setup_context(ctx, args, output)  # type: ignore[attr-defined]
+                cls.setup_context(ctx, args, output)
             else:
                 output = cls.forward(ctx, *args, **kwargs)
         outputs = list(output) if isinstance(output, (tuple, list)) else [output]
@@ -194,12 +286,12 @@ class Function:
         if recording and tensors:
             _record(cls, ctx, args, outputs, tensors)
         if not isinstance(output, (tuple, list)):
-            return outputs[0]
-        return tuple(outputs)
+            return outputs[0], ctx
+        return tuple(outputs), ctx
 
     @classmethod
     def _has_setup(cls) -> bool:
-        return getattr(cls, "setup_context", None) is not None
+        return cls.setup_context is not Function.setup_context
 
 
 def _own_output(o: Any, args: Sequence[Any], ctx: FunctionCtx) -> Any:
@@ -207,9 +299,9 @@ def _own_output(o: Any, args: Sequence[Any], ctx: FunctionCtx) -> Any:
     if any(o is d for d in ctx._dirty):
         return o
     if any(o is a for a in args):
-        from ..tensor.core import from_array, storage_of
+        from ..tensor.core import array_of, from_array, storage_of
 
-        alias = from_array(o._d)
+        alias = from_array(array_of(o))
         alias._s = storage_of(o)
         return alias
     return o
@@ -225,6 +317,7 @@ def _record(
     from ..tensor import core
     from ..tensor.apply import SavedInput, SavedOutput
     from ..tensor.inplace import adopt_history, check_leaf, note_change
+    from . import packing
 
     n: Any = core.new(FunctionNode)
     n.dep, n.g, n.hooks, n.outputs = 0, None, None, len(tensors)
@@ -235,9 +328,9 @@ def _record(
     n.positions = [i for i, a in enumerate(args) if isinstance(a, core.TensorCore)]
     n.more = tuple(args[i]._gf for i in n.positions)
     ctx._input_facts = {  # type: ignore[attr-defined]
-        i: (tuple(args[i]._d.shape), args[i]._t) for i in n.positions
+        i: (tuple(args[i].shape), args[i]._t) for i in n.positions
     }
-    n.made = [(outputs[i]._d.shape, outputs[i]._t) for i in tensors]
+    n.made = [(tuple(outputs[i].shape), outputs[i]._t) for i in tensors]
     for number, i in enumerate(tensors):
         o = outputs[i]
         if any(o is x for x in ctx._non_differentiable) or not o._t.inexact:
@@ -258,6 +351,8 @@ def _record(
             saved.append(SavedOutput(t, place))
         else:
             saved.append(SavedInput(t))
+    if packing.current() is not None:
+        saved = packing.pack_saved(saved)
     ctx._saved = saved
     # Outputs among these lead back to the node.
     ctx._to_save = ctx._dirty = ctx._non_differentiable = ()

@@ -8,51 +8,63 @@ from typing import Any
 import numpy as np
 
 from . import engine
-from .node import AccumulateGrad, Node
+from .grad_mode import FAST
+from .node import AccumulateGrad, Node, OutputSlot
 
 
 def _listed(x: Any) -> list[Any]:
-    return list(x) if isinstance(x, (tuple, list)) else [x]
+    several = isinstance(x, (tuple, list)) and not _is_edge(x)
+    return list(x) if several else [x]
+
+
+def _is_edge(x: Any) -> bool:
+    """Whether `x` is an edge of the tape that stands for a tensor."""
+    return hasattr(x, "ownership_token")
 
 
 def _roots(
     outputs: Sequence[Any], gradients: Sequence[Any], create: bool
 ) -> tuple[list[Node], list[Any]]:
-    from ..tensor.core import from_array
+    from ..tensor.core import array_of, from_array
 
     if len(gradients) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(gradients)} gradients")
     roots, grads = [], []
     for number, (out, g) in enumerate(zip(outputs, gradients, strict=True)):
+        if _is_edge(out):
+            roots.append(_node_of(out))
+            g = from_array(np.ones(out.facts[0], out.facts[1].numpy_dtype)) if g is None else g
+            grads.append(g if create else array_of(g))
+            continue
         if out._gf is None:
             raise RuntimeError(
                 f"element {number} of tensors does not require grad and does not have a grad_fn"
             )
         if g is None:
-            if out._d.size != 1:
+            if out.numel() != 1:
                 raise RuntimeError(
                     "grad can be implicitly created only for scalar outputs "
-                    f"(this one has shape {list(out._d.shape)})"
+                    f"(this one has shape {list(out.shape)})"
                 )
             if out._t.is_complex:
                 raise RuntimeError(
                     f"grad can be implicitly created only for real scalar outputs but got {out._t}"
                 )
-            g = from_array(np.ones(out._d.shape, out._d.dtype))
+            g = from_array(np.ones(out.shape, out._t.numpy_dtype))
         _check_gradient(number, out, g)
         if g._t is not out._t:
             g = g.to(out._t)
         roots.append(out._gf)
-        grads.append(g if create else g._d)
+        grads.append(g if create else array_of(g))
     return roots, grads
 
 
 def _check_gradient(number: int, out: Any, g: Any) -> None:
-    if g._d.shape != out._d.shape:
+    if g.shape != out.shape:
         raise RuntimeError(
             f"Mismatch in shape: grad_output[{number}] has a shape of "
-            f"torch.Size({list(g._d.shape)}) and output[{number}] has a shape of "
-            f"torch.Size({list(out._d.shape)})."
+            f"torch.Size({list(g.shape)}) and output[{number}] has a shape of "
+            f"torch.Size({list(out.shape)})."
         )
     if g._t.is_complex != out._t.is_complex:
         raise RuntimeError(
@@ -97,7 +109,22 @@ def backward(
             t._accumulate(g)
 
 
+def _edge_of(x: Any) -> Node | None:
+    """The node behind a tensor, or behind an edge of the tape that stands for one."""
+    if not _is_edge(x):
+        edge: Node | None = x._gf
+        return edge
+    node, number, token = x
+    if token is not None:
+        return token  # type: ignore[no-any-return]
+    return OutputSlot(node, number) if getattr(node, "outputs", 1) > 1 else node
+
+
 def _node_of(t: Any) -> Node:
+    if _is_edge(t):
+        node = _edge_of(t)
+        assert node is not None
+        return node
     if t._gf is None:
         raise RuntimeError("One of the differentiated Tensors does not require grad")
     n: Node = t._gf
@@ -122,10 +149,6 @@ def grad(
     """
     from ..tensor.core import from_array
 
-    if is_grads_batched:
-        return _batched(
-            outputs, inputs, grad_outputs, create_graph, allow_unused, materialize_grads
-        )
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
@@ -133,43 +156,35 @@ def grad(
         )
     outs, targets = _listed(outputs), _listed(inputs)
     starts = [None] * len(outs) if grad_outputs is None else _listed(grad_outputs)
-    roots, grads = _roots(outs, starts, create_graph)
-    keep = create_graph if retain_graph is None else retain_graph
-    found = engine.gradients(roots, grads, [_node_of(t) for t in targets], keep, create_graph)
+    wrapped = FAST.get("Wrapped")
+    if is_grads_batched or (
+        wrapped is not None and any(isinstance(x, wrapped) for x in (*outs, *targets, *starts))
+    ):
+        from . import transposition
+
+        take = transposition.along_rows if is_grads_batched else transposition.along
+        found, tensors = take(outs, targets, starts, create_graph), True
+    else:
+        roots, grads = _roots(outs, starts, create_graph)
+        keep = create_graph if retain_graph is None else retain_graph
+        nodes = [_node_of(t) for t in targets]
+        found, tensors = engine.gradients(roots, grads, nodes, keep, create_graph), create_graph
     results: list[Any] = []
     for t, g in zip(targets, found, strict=True):
         if g is None and materialize_grads:
-            g = np.zeros(t._d.shape, t._d.dtype)
-            g = from_array(g) if create_graph else g
+            if is_grads_batched:
+                g = FAST["F"].zeros(len(starts[0]), *t.shape, dtype=t._t)
+            elif tensors:
+                g = FAST["F"].zeros_like(t)
+            else:
+                g = np.zeros(t._d.shape, t._d.dtype)
         if g is None and not allow_unused:
             raise RuntimeError(
                 "One of the differentiated Tensors appears to not have been used in the graph. Set "
                 "allow_unused=True if this is the desired behavior."
             )
-        results.append(g if g is None or create_graph else from_array(np.asarray(g)))
+        results.append(g if g is None or tensors else from_array(g))
     return tuple(results)
-
-
-def _batched(
-    outputs: Any,
-    inputs: Any,
-    grad_outputs: Any,
-    create_graph: bool,
-    allow_unused: bool | None,
-    materialize_grads: bool,
-) -> tuple[Any, ...]:
-    from ..tensor import functions as fl
-
-    starts = _listed(grad_outputs)
-    count = len(starts[0])
-    rows = [
-        grad(
-            outputs, inputs, [s[i] for s in starts], True, create_graph,
-            allow_unused=allow_unused, materialize_grads=materialize_grads,
-        )
-        for i in range(count)
-    ]  # fmt: skip
-    return tuple(None if c[0] is None else fl.stack(list(c)) for c in zip(*rows, strict=True))
 
 
 def is_accumulation(node: Any) -> bool:

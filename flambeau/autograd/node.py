@@ -173,7 +173,7 @@ class RemovableHandle:
 class Hooks:
     """The hooks of one node, and where the engine catches the gradient that passes it."""
 
-    __slots__ = ("capture", "metadata", "node_pre", "post", "pre", "proceed", "retain")
+    __slots__ = ("capture", "metadata", "node_pre", "packed", "post", "pre", "proceed", "retain")
 
     def __init__(self) -> None:
         self.pre: dict[int, Any] = {}
@@ -183,6 +183,8 @@ class Hooks:
         self.capture: Callable[[Any], None] | None = None
         self.proceed = True
         self.metadata: dict[Any, Any] = {}
+        self.packed: Any = None
+        """What stands for the saved tensors, with ``unpack(node)`` and ``hide(node)``."""
 
 
 class _Catcher(Node):
@@ -208,7 +210,10 @@ def collect(node: Node, g: Any, keep: bool, recorded: bool) -> list[Any]:
         node.more = tuple(rest)
     try:
         run = plain.bwg if recorded else plain.bw
-        run(node, g, _ignore, keep)
+        if isinstance(node, Hooked) and node.hooks.packed is not None:
+            run_packed(node, run, g, _ignore, keep)
+        else:
+            run(node, g, _ignore, keep)
     finally:
         if type(node).e0 is not None:
             node.e0 = e0
@@ -258,6 +263,11 @@ def wrap_gradient(g: Any) -> Any:
     raise RuntimeError("flambeau.tensor is not imported")
 
 
+def unwrap_gradient(t: Any) -> Any:
+    """The array of the Tensor `t`; put in place as `wrap_gradient` is."""
+    raise RuntimeError("flambeau.tensor is not imported")
+
+
 def _boxed(g: Any, recorded: bool) -> Any:
     if g is None or recorded:
         return g
@@ -265,7 +275,7 @@ def _boxed(g: Any, recorded: bool) -> Any:
 
 
 def _unboxed(g: Any, recorded: bool) -> Any:
-    return g if g is None or recorded else g._d
+    return g if g is None or recorded else unwrap_gradient(g)
 
 
 def run_hooked(n: Any, cls: type[Node], g: Any, push: Push, keep: bool, *, recorded: bool) -> None:
@@ -285,9 +295,26 @@ def run_hooked(n: Any, cls: type[Node], g: Any, push: Push, keep: bool, *, recor
         if not hooks.proceed:
             return
     if not hooks.post and not hooks.node_pre:
-        (cls.bwg if recorded else cls.bw)(n, g, push, keep)
+        run = cls.bwg if recorded else cls.bw
+        if hooks.packed is None:
+            run(n, g, push, keep)
+        else:
+            run_packed(n, run, g, push, keep)
         return
     _run_with_node_hooks(n, cls, g, push, keep, recorded)
+
+
+def run_packed(n: Any, run: Callable[..., None], g: Any, push: Push, keep: bool) -> None:
+    """Run a node whose saved tensors were packed: they are there for this time only."""
+    packed = n.hooks.packed
+    packed.unpack(n)
+    try:
+        run(n, g, push, keep)
+    finally:
+        if keep:
+            packed.hide(n)
+        else:
+            n.hooks.packed = None
 
 
 def _run_with_node_hooks(

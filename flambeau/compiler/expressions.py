@@ -9,6 +9,7 @@ generator). Names are PyTorch's.
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -193,6 +194,41 @@ def substitute(e: Expression, values: Mapping[str, Any]) -> Expression:
     if e.op == "const":
         return e
     return apply(e.op, *(substitute(a, values) for a in e.args))
+
+
+def simplified(e: Expression) -> Expression:
+    """`e` with what is constant computed, and powers that are products, roots or quotients."""
+    if e.op in ("input", "const"):
+        return e
+    args = [simplified(a) for a in e.args]
+    if e.op == "where" and args[0].op == "const":
+        return args[1] if args[0].args[0] else args[2]
+    if e.op in _FOLDED and all(a.op == "const" for a in args):
+        return Expression("const", _FOLDED[e.op](*(a.args[0] for a in args)))
+    if e.op == "pow" and args[1].op == "const" and args[1].args[0] in _POWERS:
+        return _POWERS[args[1].args[0]](args[0])
+    if e.op == "pow" and is_constant(args[0], 2):
+        return apply("exp2", args[1])
+    return apply(e.op, *args)
+
+
+_FOLDED: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "neg": operator.neg,
+    "eq": operator.eq,
+}
+_POWERS: dict[float, Callable[[Expression], Expression]] = {
+    1: lambda x: x,
+    2: lambda x: x * x,
+    3: lambda x: x * x * x,
+    4: lambda x: apply("square", x * x),
+    0.5: lambda x: apply("sqrt", x),
+    -0.5: lambda x: apply("rsqrt", x),
+    -1: lambda x: apply("reciprocal", x),
+    -2: lambda x: apply("reciprocal", x * x),
+}
 
 
 def inputs_of(e: Expression) -> set[str]:

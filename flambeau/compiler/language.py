@@ -28,6 +28,7 @@ flat NumPy arrays, so that a debugger can walk through it.
 
 from __future__ import annotations
 
+import ctypes
 import math
 from typing import Any, Generic, TypeVar
 
@@ -100,6 +101,20 @@ def local(element: Any, size: int) -> Any:
     return np.zeros(size, {F64: np.float64, I64: np.int64, F32: np.float32}.get(element, float))
 
 
+def elements_at(like: Any, address: int, count: int) -> Any:
+    """The `count` elements in memory from `address` on, of the type of `like`'s."""
+    held = (ctypes.c_byte * (count * like.itemsize)).from_address(int(address))
+    return np.frombuffer(held, like.dtype)
+
+
+def copy(target: Any, source: Any, count: int) -> None:
+    """``target[:count] = source[:count]``, of one element type and apart, at the speed of memory.
+
+    A call costs some nanoseconds, so rows of few elements are better copied by a loop.
+    """
+    target[:count] = source[:count]
+
+
 def f32(x: Any) -> Any:
     """`x` as float32."""
     return np.float32(x)
@@ -158,6 +173,16 @@ def ceil(x: Any) -> Any:
 def nearest(x: Any) -> Any:
     """The nearest integral number, halves to even, as a float."""
     return np.rint(x)
+
+
+def libm(function: str, *arguments: Any) -> Any:
+    """A function of the C library, of doubles, to the last bit (`exp` and its kin are faster)."""
+    return getattr(math, function)(*arguments)
+
+
+def rounded(x: Any) -> Any:
+    """`x`; a product so marked is rounded before it is added, never fused with the sum."""
+    return x
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:

@@ -45,8 +45,8 @@ class Operand(NamedTuple):
 class _Function:
     """The text of a function in the making."""
 
-    def __init__(self) -> None:
-        self.writer = ScalarWriter()
+    def __init__(self, quick: bool = False) -> None:
+        self.writer = ScalarWriter(quick=quick)
 
     def word(self, number: int, base: str = "%words") -> Value:
         """The 64-bit word `number` of the arguments, or of another table."""
@@ -86,11 +86,10 @@ class _Function:
             f"{label}.done:",
         ]
 
-    def text(self, head: str) -> str:
-        """The function, and what it declares."""
+    def text(self, head: str, end: str = "ret void") -> str:
+        """The function, without what it declares."""
         body = "\n".join(self.writer.lines)
-        declarations = "\n".join(sorted(self.writer.declarations))
-        return f"define {head} {{\nentry:\n{body}\n  ret void\n}}\n{declarations}\n"
+        return f"define {head} {{\nentry:\n{body}\n  {end}\n}}\n"
 
 
 def render_flat(
@@ -156,37 +155,128 @@ def _module(
     name: str, f: _Function, e: Expression, operands: Sequence[Operand], type_: str, out: Operand
 ) -> str:
     outer = f.text(f"void @{name}(ptr noalias %words, i64 %index, i64 %thread)")
-    return outer + _render_inner(f"{name}.inner", e, operands, type_, out) + _METADATA
+    text, declarations = _render_inner(f"{name}.inner", e, operands, type_, out)
+    return "\n".join([outer + text, *sorted(declarations), _METADATA])
 
 
 def _render_inner(
     name: str, e: Expression, operands: Sequence[Operand], type_: str, out: Operand
-) -> str:
-    """The inner loop, in a function of its own: void (out, operand..., stride..., low, high)."""
-    f = _Function()
-    w = f.writer
-    low, high = Value("%low", "i64"), Value("%high", "i64")
-    values = {
-        o.name: load_element(w, Value(f"%p{i}", "ptr"), o.kind)
-        for i, o in enumerate(operands)
-        if o.step == "fixed"
-    }
-    index = f.open_loop("loop", low, high)
-    for i, o in enumerate(operands):
-        if o.step != "fixed":
-            values[o.name] = load_element(w, _address(w, o, f"%p{i}", index), o.kind, _NOTE)
-    numbers = {n: v if v.type == "i1" else w.convert(v, type_) for n, v in values.items()}
-    result = _as_stored(w, w.lower(e, numbers, type_), out.kind)
-    store_element(w, _address(w, out, "%out", index), out.kind, result, _NOTE)
-    f.close_loop("loop", high, ", !llvm.loop !1")
+) -> tuple[str, set[str]]:
+    """The inner loop, a function of its own: void (out, operand..., stride..., low, high).
+
+    With it come the declarations. Where the expression has a quick way, blocks of elements are
+    looked through first, and take the long way only if one of theirs needs it.
+    """
+    names = _inner_parameters(operands, out)
+    head = ", ".join(names)
+    loop, quick = _inner_loop(e, operands, type_, out, quick=True)
+    if not quick.guards:
+        return loop.text(f"internal void @{name}({head}) noinline"), quick.declarations
+    full, long = _inner_loop(e, operands, type_, out, quick=False)
+    guard, seen = _guard_loop(e, operands, type_)
+    texts = [
+        loop.text(f"internal void @{name}.quick({head}) noinline"),
+        full.text(f"internal void @{name}.full({head}) noinline"),
+        guard.text(f"internal i64 @{name}.guard({head}) noinline", "ret i64 %rare"),
+        _BLOCKS.format(name=name, head=head, block=_BLOCK, names=", ".join(names[:-2])),
+    ]
+    return "".join(texts), quick.declarations | long.declarations | seen.declarations
+
+
+_BLOCK = 512
+"""Elements that are looked through, and then computed, while they are in the nearest cache."""
+_BLOCKS = """\
+define internal void @{name}({head}) noinline {{
+entry:
+  %some = icmp slt i64 %low, %high
+  br i1 %some, label %block, label %done
+block:
+  %from = phi i64 [ %low, %entry ], [ %next, %latch ]
+  %next = add nsw i64 %from, {block}
+  %over = icmp sgt i64 %next, %high
+  %to = select i1 %over, i64 %high, i64 %next
+  %rare = call i64 @{name}.guard({names}, i64 %from, i64 %to)
+  %any = icmp ne i64 %rare, 0
+  br i1 %any, label %long, label %short
+long:
+  call void @{name}.full({names}, i64 %from, i64 %to)
+  br label %latch
+short:
+  call void @{name}.quick({names}, i64 %from, i64 %to)
+  br label %latch
+latch:
+  %more = icmp slt i64 %next, %high
+  br i1 %more, label %block, label %done
+done:
+  ret void
+}}
+"""
+
+
+def _inner_parameters(operands: Sequence[Operand], out: Operand) -> list[str]:
     strides = [
         f"i64 {p}.step"
         for p, o in (("%out", out), *((f"%p{i}", o) for i, o in enumerate(operands)))
         if o.step == "strided"
     ]
     pointers = ["ptr %out", *(f"ptr %p{i}" for i in range(len(operands)))]
-    head = ", ".join([*pointers, *strides, "i64 %low", "i64 %high"])
-    return f.text(f"internal void @{name}({head}) noinline")
+    return [*pointers, *strides, "i64 %low", "i64 %high"]
+
+
+def _loaded(
+    w: ScalarWriter, operands: Sequence[Operand], type_: str, index: Value, fixed: dict[str, Value]
+) -> dict[str, Value]:
+    """The operands' elements as numbers to compute with."""
+    values = dict(fixed)
+    for i, o in enumerate(operands):
+        if o.step != "fixed":
+            values[o.name] = load_element(w, _address(w, o, f"%p{i}", index), o.kind, _NOTE)
+    return {n: v if v.type == "i1" else w.convert(v, type_) for n, v in values.items()}
+
+
+def _fixed(w: ScalarWriter, operands: Sequence[Operand]) -> dict[str, Value]:
+    return {
+        o.name: load_element(w, Value(f"%p{i}", "ptr"), o.kind)
+        for i, o in enumerate(operands)
+        if o.step == "fixed"
+    }
+
+
+def _inner_loop(
+    e: Expression, operands: Sequence[Operand], type_: str, out: Operand, *, quick: bool
+) -> tuple[_Function, ScalarWriter]:
+    f = _Function(quick)
+    w = f.writer
+    low, high = Value("%low", "i64"), Value("%high", "i64")
+    fixed = _fixed(w, operands)
+    index = f.open_loop("loop", low, high)
+    numbers = _loaded(w, operands, type_, index, fixed)
+    result = _as_stored(w, w.lower(e, numbers, type_), out.kind)
+    store_element(w, _address(w, out, "%out", index), out.kind, result, _NOTE)
+    f.close_loop("loop", high, ", !llvm.loop !1")
+    return f, w
+
+
+def _guard_loop(
+    e: Expression, operands: Sequence[Operand], type_: str
+) -> tuple[_Function, ScalarWriter]:
+    """The loop that finds whether any element is one that the quick way is wrong for."""
+    f = _Function(quick=True)
+    w = f.writer
+    low, high = Value("%low", "i64"), Value("%high", "i64")
+    found = w.emit("alloca i64", "ptr")
+    w.lines.append(f"  store i64 0, ptr {found.name}, align 8")
+    fixed = _fixed(w, operands)
+    index = f.open_loop("loop", low, high)
+    w.lower(e, _loaded(w, operands, type_, index, fixed), type_)
+    before = w.emit(f"load i64, ptr {found.name}, align 8", "i64")
+    for rare in w.guards:
+        word = w.emit(f"zext i1 {rare.name} to i64", "i64")
+        before = w.binary("or", before, word)
+    w.lines.append(f"  store i64 {before.name}, ptr {found.name}, align 8")
+    f.close_loop("loop", high)
+    w.lines.append(f"  %rare = load i64, ptr {found.name}, align 8")
+    return f, w
 
 
 def _address(w: ScalarWriter, o: Operand, base: str, index: Value) -> Value:

@@ -7,7 +7,8 @@ infinities behave as in IEEE 754.
 Accuracy in units of the last place (float32): exp 1.0, log 0.9, tanh 2.5, erf 1.2; ndtr is within
 1e-7 of the truth, and nought below -6.3. Polynomials are
 weighted least-squares fits on Chebyshev nodes; the reductions are those of Cody and Waite,
-*Software Manual for the Elementary Functions* (1980).
+*Software Manual for the Elementary Functions* (1980). Functions that take more than a few lines
+have modules of their own: `circular`, `divisions`, `error_functions`, `gamma_functions`, `powers`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from . import target
+from . import circular, divisions, error_functions, gamma_functions, powers, target
+from .algebra import Number
 from .expressions import Expression
 
 FLAGS = "contract nsz"
@@ -98,11 +100,17 @@ _EXP2 = (0.000153533618, 0.00133988744, 0.00961843736, 0.0555033247, 0.240226479
 
 
 class ScalarWriter:
-    """Writes the instructions of one function body into ``lines`` and ``declarations``."""
+    """Writes the instructions of one function body into ``lines`` and ``declarations``.
 
-    def __init__(self, prefix: str = "v") -> None:
+    A function that is slow for rare arguments may have a quick way for all others. If the writer is
+    `quick`, that alone is written, and `guards` tell for each whether it is not to be trusted.
+    """
+
+    def __init__(self, prefix: str = "v", quick: bool = False) -> None:
         self.lines: list[str] = []
         self.declarations: set[str] = set()
+        self.quick = quick
+        self.guards: list[Value] = []
         self._prefix = prefix
         self._count = 0
 
@@ -163,6 +171,20 @@ class ScalarWriter:
             op = "uitofp" if x.type == "i1" else "sitofp"
         return self.emit(f"{op} {x.type} {x.name} to {type_}", type_)
 
+    def guard(self, rare: Value) -> bool:
+        """Whether the quick way alone is to be written, which is wrong where `rare` holds."""
+        if self.quick:
+            self.guards.append(rare)
+        return self.quick
+
+    def table(self, name: str, words: tuple[int, ...], index: Value) -> Value:
+        """The entry at `index` of a constant table of 64-bit words."""
+        entries = ", ".join(f"i64 {word}" for word in words)
+        kind = f"[{len(words)} x i64]"
+        self.declarations.add(f"@{name} = private unnamed_addr constant {kind} [{entries}]")
+        p = self.emit(f"getelementptr {kind}, ptr @{name}, i64 0, i64 {index.name}", "ptr")
+        return self.emit(f"load i64, ptr {p.name}, align 8", "i64")
+
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a * b + c with one rounding."""
         return self.intrinsic("fma", a, b, c)
@@ -197,7 +219,13 @@ class ScalarWriter:
         q = self.polynomial(r, _EXP[t])
         return n, self.fma(q, self.binary("fmul", r, r), r)
 
-    def _scale(self, y: Value, n: Value) -> Value:
+    def scale(self, y: Value, n: Value) -> Value:
+        """y * 2**n for integral n; NaN for two NaN."""
+        if target.host().has("avx512f"):  # which scales by powers of two in one instruction
+            return self._scale_at_once(y, n)
+        return self._scale_in_steps(y, n)
+
+    def _scale_in_steps(self, y: Value, n: Value) -> Value:
         """y * 2**n for integral n, in two steps so that neither overflows early."""
         half = self.intrinsic("floor", self.binary("fmul", n, self.const(0.5, n.type)))
         rest = self.binary("fsub", n, half)
@@ -215,6 +243,7 @@ class ScalarWriter:
         """2**n for integral n in the normal range."""
         integer, shift, bias = ("i32", 23, 127) if n.type == "float" else ("i64", 52, 1023)
         i = self.emit(f"fptosi {n.type} {n.name} to {integer}", integer)
+        i = self.emit(f"freeze {integer} {i.name}", integer)
         i = self.emit(f"add {integer} {i.name}, {bias}", integer)
         i = self.emit(f"shl {integer} {i.name}, {shift}", integer)
         return self.emit(f"bitcast {integer} {i.name} to {n.type}", n.type)
@@ -222,15 +251,8 @@ class ScalarWriter:
     def exp(self, x: Value) -> Value:
         """e**x over the whole range, denormals included."""
         safe = self.clamp(x, *_EXP_RANGE[x.type])
-        if target.host().has("avx512f"):  # which scales by powers of two in one instruction
-            n, p = self._reduced(safe)
-            return self._scale_at_once(self.binary("fadd", p, self.const(1.0, x.type)), n)
-        # A NaN would make the integer conversion undefined: it goes round the computation.
-        nan = self.compare("uno", x, x)
-        safe = self.select(nan, self.const(0.0, x.type), safe)
         n, p = self._reduced(safe)
-        y = self._scale(self.binary("fadd", p, self.const(1.0, x.type)), n)
-        return self.select(nan, x, y)
+        return self.scale(self.binary("fadd", p, self.const(1.0, x.type)), n)
 
     def decay(self, x: Value) -> Value:
         """e**x for x up to 80: half the work of `exp`; 0 where the result is below normal range."""
@@ -316,15 +338,6 @@ class ScalarWriter:
         y = self.binary("fsub", half, y)
         return self.fma(e, f(high, t), self.binary("fsub", r, y))
 
-    def log1p(self, x: Value) -> Value:
-        """log(1 + x); what rounding takes from 1 + x is made good by a factor (Kahan's)."""
-        one = self.const(1.0, x.type)
-        u = self.binary("fadd", x, one)
-        taken = self.binary("fsub", u, one)
-        y = self.binary("fmul", self.log(u), self.binary("fdiv", x, taken))
-        y = self.select(self.compare("oeq", u, one), x, y)
-        return self.select(self.compare("oeq", u, self.const(math.inf, x.type)), u, y)
-
     def tanh(self, x: Value) -> Value:
         """The hyperbolic tangent, from expm1 of 2|x|."""
         t = x.type
@@ -343,8 +356,6 @@ class ScalarWriter:
 
     def erf(self, x: Value) -> Value:
         """The error function (float32)."""
-        if x.type != "float":
-            raise Unsupported("erf of float64")
         t, f = x.type, self.const
         a = self.intrinsic("fabs", x)
         s = self.binary("fmul", x, x)
@@ -359,8 +370,6 @@ class ScalarWriter:
 
     def ndtr(self, x: Value) -> Value:
         """The standard normal distribution function (float32), from log2 of its lower tail."""
-        if x.type != "float":
-            raise Unsupported("ndtr of float64")
         t, f = x.type, self.const
         a, end = self.intrinsic("fabs", x), f(_TAIL_END, t)
         a = self.select(self.compare("ogt", a, end), end, a)
@@ -385,9 +394,8 @@ class ScalarWriter:
 
     def extremum(self, x: Value, y: Value, predicate: str) -> Value:
         """The larger or smaller of two values; NaN if either is."""
-        best = self.select(self.compare(predicate, x, y), x, y)
-        best = self.select(self.compare("uno", y, y), y, best)
-        return self.select(self.compare("uno", x, x), x, best)
+        best = self.select(self.compare(predicate, y, x), y, x)  # x if it is NaN
+        return self.select(self.compare("uno", y, y), y, best)
 
     # -------------------------------------------------------- expressions
     def lower(self, e: Expression, inputs: dict[str, Value], type_: str) -> Value:
@@ -450,6 +458,8 @@ class ScalarWriter:
     def _lower_integer(self, op: str, args: list[Value]) -> Value:
         """An operation of 64-bit integers, whose low bits are also right for narrower ones."""
         values = [self._number(a, "i64") for a in args]
+        if op in divisions.FUNCTIONS:
+            return _FUNCTIONS[op](self, *values)
         if op in _COMPARE:
             return self.compare(_INTEGER_COMPARE[op], *values)
         if op in _INTEGER:
@@ -520,7 +530,26 @@ def _x_log_y(w: ScalarWriter, x: Value, y: Value) -> Value:
     return w.select(w.compare("oeq", x, w.const(0.0, x.type)), nothing, product)
 
 
+def _formula(f: Callable[..., Number]) -> Callable[..., Value]:
+    """A function of `Number` as one of values."""
+    return lambda w, *args: f(*(Number(w, a) for a in args)).value
+
+
+def _by_width(single: Callable[..., Value], double: Any) -> Callable[..., Value]:
+    """One function for float32, and another for float64 if there is one."""
+
+    def lower(w: ScalarWriter, *args: Value) -> Value:
+        f = single if args[0].type == "float" else double
+        if f is None:
+            raise Unsupported("a function of float64")
+        return f(w, *args)
+
+    return lower
+
+
+_MODULES = (circular, divisions, error_functions, gamma_functions, powers)
 _FUNCTIONS: dict[str, Callable[..., Value]] = {
+    **{name: _formula(f) for module in _MODULES for name, f in module.FUNCTIONS.items()},
     "neg": lambda w, x: w.negate(x),
     "positive": lambda w, x: x,
     "to_float": lambda w, x: x,
@@ -534,11 +563,11 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "exp": lambda w, x: w.exp(x),
     "expm1": lambda w, x: w.expm1(x),
     "log": lambda w, x: w.log(x),
-    "log1p": lambda w, x: w.log1p(x),
     "tanh": lambda w, x: w.tanh(x),
     "sigmoid": lambda w, x: w.sigmoid(x),
-    "erf": lambda w, x: w.erf(x),
-    "ndtr": lambda w, x: w.ndtr(x),
+    "erf": _by_width(lambda w, x: w.erf(x), _formula(error_functions.erf)),
+    "ndtr": _by_width(lambda w, x: w.ndtr(x), _formula(error_functions.ndtr)),
+    "lgamma": _by_width(_formula(gamma_functions.lgamma), None),
     "maximum": lambda w, x, y: w.extremum(x, y, "ogt"),
     "minimum": lambda w, x, y: w.extremum(x, y, "olt"),
     "copysign": lambda w, x, y: w.intrinsic("copysign", x, y),

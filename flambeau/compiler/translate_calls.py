@@ -112,11 +112,74 @@ def _local(t: Translator, element: Operand, size: Operand) -> Pointer:
     return Pointer(address, kind)
 
 
+def _elements_at(t: Translator, like: Operand, address: Operand, count: Operand) -> Pointer:
+    if not isinstance(like, Pointer):
+        raise KernelError("elements_at needs an array whose element type it takes")
+    word = t.convert(address, "i64")
+    return Pointer(t.w.emit(f"inttoptr i64 {word.name} to ptr", "ptr").name, like.element)
+
+
+def _copy(t: Translator, target: Operand, source: Operand, count: Operand) -> Operand:
+    if target.type != "ptr" or source.type != "ptr" or target.element != source.element:
+        raise KernelError("copy takes two arrays of one element type")
+    n = t.arithmetic(ast.Mult(), count, Constant(STORAGE[target.element].size))
+    size = t.convert(n, "i64")
+    t.module.add_text("copy_bytes", lambda: _COPY_BYTES)
+    t.w.lines.append(
+        f"  call void @copy_bytes(ptr {target.name}, ptr {source.name}, i64 {size.name})"
+    )
+    return Constant(None)
+
+
+# A load is held up by an earlier store whose address agrees with its own in the last twelve bits.
+# Where the target is that little ahead of the source, copying from the end on avoids it.
+_COPY_BYTES = """
+define internal void @copy_bytes(ptr %to, ptr %from, i64 %n) {
+entry:
+  %t = ptrtoint ptr %to to i64
+  %f = ptrtoint ptr %from to i64
+  %apart = sub i64 %t, %f
+  %ahead = and i64 %apart, 4095
+  %less = sub i64 %ahead, 1
+  %near = icmp ult i64 %less, 1023
+  %long = icmp uge i64 %n, 256
+  %turn = and i1 %near, %long
+  br i1 %turn, label %back, label %plain
+plain:
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %n, i1 false)
+  ret void
+back:
+  %left = phi i64 [%n, %entry], [%at, %back]
+  %down = sub i64 %left, 256
+  %short = icmp slt i64 %down, 0
+  %at = select i1 %short, i64 0, i64 %down
+  %p = getelementptr i8, ptr %from, i64 %at
+  %q = getelementptr i8, ptr %to, i64 %at
+  %v = load <256 x i8>, ptr %p, align 1
+  store <256 x i8> %v, ptr %q, align 1
+  %more = icmp sgt i64 %at, 0
+  br i1 %more, label %back, label %done
+done:
+  ret void
+}
+"""
+
+
 def _fma(t: Translator, a: Operand, b: Operand, c: Operand) -> Value:
     x, y = _pair(t, a, b)
     x, z = _pair(t, x, c)
     y = t.convert(y, x.type)
     return t.w.fma(x, y, z)
+
+
+def _libm(t: Translator, function: Operand, *arguments: Operand) -> Value:
+    if not isinstance(function, Constant) or not isinstance(function.value, str):
+        raise KernelError("libm takes the name of a function")
+    values = [t.convert(a, "double") for a in arguments]
+    types = ", ".join(v.type for v in values)
+    t.module.declarations.add(f"declare double @{function.value}({types})")
+    passed = ", ".join(f"double {v.name}" for v in values)
+    return t.w.emit(f"call double @{function.value}({passed})", "double")
 
 
 def _isnan(t: Translator, v: Operand) -> Value:
@@ -212,6 +275,8 @@ LOWERINGS: dict[Any, Callable[..., Operand]] = {
     language.ceil: _intrinsic("ceil"),
     language.nearest: _intrinsic("roundeven"),
     language.fma: _fma,
+    language.libm: _libm,
+    language.rounded: _intrinsic("arithmetic.fence"),
     language.maximum: _extremum("ogt"),
     language.minimum: _extremum("olt"),
     language.larger: _fold("ogt", "sgt"),
@@ -221,6 +286,8 @@ LOWERINGS: dict[Any, Callable[..., Operand]] = {
     language.shift_right: _shift_right,
     language.bits: _bits,
     language.local: _local,
+    language.copy: _copy,
+    language.elements_at: _elements_at,
     language.transpose_tile: _transpose_tile,
     language.truncated: lambda t, v: t.w.emit(f"fptosi {v.type} {v.name} to i64", "i64"),
     language.f32: _to("float"),

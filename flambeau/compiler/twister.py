@@ -9,6 +9,8 @@
 | uniform64   | state, out f64, n, low, span                |
 | normal32/64 | blocks of 16 uniforms, count, mean, std     |
 | pairs64     | pairs of uniforms, count                    |
+| affine64    | values f64, n, factor, offset               |
+| integers    | state, out i64, n, span, low                |
 | shuffle     | order i64 (n), words u32 (n - 1), n         |
 
 ``state`` is 624 words and the position of the next one, as NumPy's MT19937 keeps them. Arithmetic
@@ -177,11 +179,12 @@ def _twist_loop(start: int, end: int, offset: int) -> str:
 
 
 def _loop(name: str, parameters: str, start: str, end: str, body: str) -> str:
-    """A function that runs `body` for %i from `start` to `end` (exclusive, at least one)."""
+    """A function that runs `body` for %i from `start` to `end` (exclusive)."""
     return f"""
 define internal void @{name}({parameters}) {{
 entry:
-  br label %loop
+  %some = icmp ult i64 {start}, {end}
+  br i1 %some, label %loop, label %end
 loop:
   %i = phi i64 [ {start}, %entry ], [ %next, %loop ]
 {body}
@@ -357,6 +360,51 @@ define void @pairs64(ptr %words) {{
     )
 
 
+def _render_affine64() -> str:
+    w = _Lines()
+    at = w.let("getelementptr double, ptr %values, i64 %i")
+    value = w.let(f"load double, ptr {at}")
+    terms = f"double {value}, double %factor, double %offset"
+    w.do(f"store double {w.let(f'call double @llvm.fma.f64({terms})')}, ptr {at}")
+    parameters = "ptr %values, i64 %n, double %factor, double %offset"
+    return (
+        _loop("affine_loop", parameters, "0", "%n", w.text())
+        + f"""
+define void @affine64(ptr %words) {{
+{_arguments("ptr", "i64", "double", "double")}
+  call void @affine_loop(ptr %a0, i64 %a1, double %a2, double %a3)
+  ret void
+}}
+"""
+    )
+
+
+def _render_integers() -> str:
+    """Remainders of words by a span below 2**28: the quotient in double precision is exact."""
+    w = _Lines()
+    word = w.let("getelementptr i32, ptr %drawn, i64 %i")
+    word = w.let(f"zext i32 {w.let(f'load i32, ptr {word}')} to i64")
+    ratio = w.let(f"fdiv double {w.let(f'sitofp i64 {word} to double')}, %divisor")
+    quotient = w.let(f"fptosi double {ratio} to i64")
+    value = w.let(f"sub i64 {word}, {w.let(f'mul i64 {quotient}, %span')}")
+    target = w.let("getelementptr i64, ptr %out, i64 %i")
+    w.do(f"store i64 {w.let(f'add i64 {value}, %low')}, ptr {target}")
+    parameters = "ptr %drawn, ptr %out, i64 %n, i64 %span, double %divisor, i64 %low"
+    return (
+        _loop("remainders", parameters, "0", "%n", w.text())
+        + f"""
+define void @integers(ptr %words) {{
+{_arguments("ptr", "ptr", "i64", "i64", "i64")}
+  %drawn = getelementptr i32, ptr %a1, i64 %a2
+  call void @fill(ptr %a0, ptr %drawn, i64 %a2)
+  %divisor = sitofp i64 %a3 to double
+  call void @remainders(ptr %drawn, ptr %a1, i64 %a2, i64 %a3, double %divisor, i64 %a4)
+  ret void
+}}
+"""
+    )
+
+
 def _render_normal64() -> str:
     w = _Lines()
     block = w.let(f"mul i64 {w.let('lshr i64 %i, 3')}, 16")
@@ -448,5 +496,7 @@ define void @words(ptr %words) {{
         + _render_normal32()
         + _render_normal64()
         + _render_pairs64()
+        + _render_affine64()
+        + _render_integers()
         + _render_shuffle()
     )

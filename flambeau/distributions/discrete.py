@@ -1,156 +1,297 @@
-"""Discrete distributions."""
+"""Discrete distributions of one number."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
 from ..autograd import no_grad
 from ..dtypes import finfo
 from ..tensor import Tensor
 from ..tensor import functions as fl
-from .distribution import Distribution, anything, broadcast, unit
+from . import constraints
+from .distribution import Family, Shape
+from .exponential_family import ExponentialFamilyMember
+from .gamma import Gamma
+from .odds import ByOdds, one_of
+from .utils import broadcast_all, lazy_property
 
 
-def _logits_of(probs: Tensor, is_binary: bool) -> Tensor:
-    eps = finfo(probs.dtype).eps
-    clamped = probs.clamp(min=eps, max=1 - eps)
-    return clamped.log() - (-clamped).log1p() if is_binary else clamped.log()
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """The cross entropy of `target`, the probability of 1, and the log-odds `logits`."""
+    logits, target = broadcast_all(logits, target)
+    return fl.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
-class Bernoulli(Distribution):
+def all_numbers(count: int, like: Family, expand: bool, **options: Any) -> Tensor:
+    """0 to `count` - 1 along a new first dimension before those of the batch of `like`."""
+    ones = (1,) * len(like.batch_shape)
+    values = fl.arange(count, **options).reshape((-1, *ones))
+    return values.expand((-1, *like.batch_shape)) if expand else values
+
+
+class Bernoulli(ByOdds, ExponentialFamilyMember):
     """One with probability `probs` (or ``sigmoid(logits)``), else zero."""
 
-    checks = {"probs": ("between 0 and 1", unit)}
+    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.boolean
+    has_enumerate_support = True
+    _mean_carrier_measure = 0
 
     def __init__(
         self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        if probs is not None:
-            (self.probs,) = broadcast(probs)
-            self.logits = _logits_of(self.probs, True)
+        self._given = one_of(probs, logits)
+        if self._given == "probs":
+            (self.probs,) = broadcast_all(probs)
         else:
-            (self.logits,) = broadcast(logits)
-            self.probs = self.logits.sigmoid()
-        super().__init__(self.probs.shape, (), validate_args)
+            (self.logits,) = broadcast_all(logits)
+        super().__init__(self._param.size(), validate_args=validate_args)
 
     @property
     def mean(self) -> Tensor:
         return self.probs
 
     @property
+    def mode(self) -> Tensor:
+        mode = (self.probs >= 0.5).to(self.probs.dtype)
+        return fl.where(self.probs == 0.5, math.nan, mode)
+
+    @property
     def variance(self) -> Tensor:
         return self.probs * (1 - self.probs)
 
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         with no_grad():
-            return fl.bernoulli(self.probs.expand(self._shape(sample_shape)))
+            return fl.bernoulli(self.probs.expand(self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return (
-            value * self.logits
-            - fl.maximum(self.logits, fl.zeros_like(self.logits))
-            - ((-self.logits.abs()).exp().log1p())
-        )
+        self._check_value(value)
+        return -cross_entropy(self.logits, value)
 
     def entropy(self) -> Tensor:
-        p = self.probs
-        return -(fl.xlogy(p, p) + fl.xlogy(1 - p, 1 - p))
+        return cross_entropy(self.logits, self.probs)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        return all_numbers(2, self, expand, dtype=self._param.dtype, device=self._param.device)
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return (fl.logit(self.probs),)
+
+    def _log_normalizer(self, *natural_params: Any) -> Tensor:
+        return natural_params[0].exp().log1p()
 
 
-class Binomial(Distribution):
+class Geometric(ByOdds, Family):
+    """How many trials of probability `probs` fail before one succeeds."""
+
+    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.nonnegative_integer
+
+    def __init__(
+        self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+    ) -> None:
+        self._given = one_of(probs, logits)
+        if self._given == "probs":
+            (self.probs,) = broadcast_all(probs)
+        else:
+            (self.logits,) = broadcast_all(logits)
+        super().__init__(self._param.size(), validate_args=validate_args)
+        if self._validate_args and self._given == "probs" and not bool((self.probs > 0).all()):
+            invalid = self.probs[~(self.probs > 0)]
+            raise ValueError(
+                f"Expected parameter probs ({type(self.probs).__name__} of shape "
+                f"{tuple(self.probs.shape)}) of distribution {self!r} to be positive but found "
+                f"invalid values:\n{invalid}"
+            )
+
+    @property
+    def mean(self) -> Tensor:
+        return 1.0 / self.probs - 1.0
+
+    @property
+    def mode(self) -> Tensor:
+        return fl.zeros_like(self.probs)
+
+    @property
+    def variance(self) -> Tensor:
+        return (1.0 / self.probs - 1.0) / self.probs
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        with no_grad():
+            tiny = finfo(self.probs.dtype).tiny
+            u = self.probs.new_empty(shape).uniform_(tiny, 1)
+            return (u.log() / (-self.probs).log1p()).floor()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._check_value(value)
+        value, probs = broadcast_all(value, self.probs)
+        # 0 failures of probability 0: 0 * log(0) counts as 0
+        failing = fl.where((probs == 1) & (value == 0), 0.0, probs)
+        return value * (-failing).log1p() + self.probs.log()
+
+    def entropy(self) -> Tensor:
+        return cross_entropy(self.logits, self.probs) / self.probs
+
+
+class Binomial(ByOdds, Family):
     """Successes in `total_count` trials of probability `probs`."""
 
-    checks = {"probs": ("between 0 and 1", unit)}
+    arg_constraints = {
+        "total_count": constraints.nonnegative_integer,
+        "probs": constraints.unit_interval,
+        "logits": constraints.real,
+    }
+    has_enumerate_support = True
 
-    def __init__(self, total_count: Any, probs: Any, validate_args: bool | None = None) -> None:
-        self.total_count, self.probs = broadcast(total_count, probs)
-        super().__init__(self.probs.shape, (), validate_args)
+    def __init__(
+        self,
+        total_count: Any = 1,
+        probs: Any = None,
+        logits: Any = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        self._given = one_of(probs, logits)
+        if self._given == "probs":
+            count, self.probs = broadcast_all(total_count, probs)
+        else:
+            count, self.logits = broadcast_all(total_count, logits)
+        self.total_count = count.to(self._param.dtype)
+        super().__init__(self._param.size(), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
+    def support(self) -> Any:
+        """Whole numbers up to `total_count`."""
+        return constraints.integer_interval(0, self.total_count)
 
     @property
     def mean(self) -> Tensor:
         return self.total_count * self.probs
 
     @property
+    def mode(self) -> Tensor:
+        return ((self.total_count + 1) * self.probs).floor().clamp(max=self.total_count)
+
+    @property
     def variance(self) -> Tensor:
         return self.total_count * self.probs * (1 - self.probs)
 
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        shape = self._shape(sample_shape)
-        return fl.binomial(self.total_count.expand(shape), self.probs.detach().expand(shape))
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        with no_grad():
+            return fl.binomial(self.total_count.expand(shape), self.probs.expand(shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        n, p = self.total_count, self.probs
+        self._check_value(value)
+        n, x = self.total_count, self.logits
         choose = fl.lgamma(n + 1) - fl.lgamma(value + 1) - fl.lgamma(n - value + 1)
-        return choose + fl.xlogy(value, p) + fl.xlogy(n - value, 1 - p)
+        # n log(1 + exp(x)), in a form that does not overflow
+        normalizer = n * x.clamp(min=0) + n * (-x.abs()).exp().log1p()
+        return value * x + choose - normalizer
+
+    def entropy(self) -> Tensor:
+        self._one_count("entropy")
+        log_prob = self.log_prob(self.enumerate_support(False))
+        return -(log_prob.exp() * log_prob).sum(0)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        count = 1 + self._one_count("enumerate_support")
+        return all_numbers(count, self, expand, dtype=self._param.dtype, device=self._param.device)
+
+    def _one_count(self, asked: str) -> int:
+        most = self.total_count.max()
+        if not bool((self.total_count == most).all()):
+            raise NotImplementedError(f"Inhomogeneous total count not supported by `{asked}`.")
+        return int(most)
 
 
-class Poisson(Distribution):
-    """Counts of mean `rate`."""
+class NegativeBinomial(ByOdds, Family):
+    """Successes of probability `probs` before `total_count` failures, which may be a fraction."""
 
-    checks = {"rate": ("nonnegative", lambda x: x >= 0)}
+    arg_constraints = {
+        "total_count": constraints.greater_than_eq(0),
+        "probs": constraints.half_open_interval(0.0, 1.0),
+        "logits": constraints.real,
+    }
+    support = constraints.nonnegative_integer
 
-    def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
-        (self.rate,) = broadcast(rate)
-        super().__init__(self.rate.shape, (), validate_args)
+    def __init__(
+        self,
+        total_count: Any,
+        probs: Any = None,
+        logits: Any = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        self._given = one_of(probs, logits)
+        if self._given == "probs":
+            count, self.probs = broadcast_all(total_count, probs)
+        else:
+            count, self.logits = broadcast_all(total_count, logits)
+        self.total_count = count.to(self._param.dtype)
+        super().__init__(self._param.size(), validate_args=validate_args)
 
     @property
     def mean(self) -> Tensor:
-        return self.rate
+        return self.total_count * self.logits.exp()
+
+    @property
+    def mode(self) -> Tensor:
+        return ((self.total_count - 1) * self.logits.exp()).floor().clamp(min=0.0)
 
     @property
     def variance(self) -> Tensor:
-        return self.rate
+        return self.mean / (-self.logits).sigmoid()
 
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        return fl.poisson(self.rate.detach().expand(self._shape(sample_shape)))
+    @lazy_property
+    def _gamma(self) -> Gamma:
+        return Gamma(self.total_count, (-self.logits).exp(), validate_args=False)
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        with no_grad():
+            return fl.poisson(self._gamma.sample(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return fl.xlogy(value, self.rate) - self.rate - fl.lgamma(value + 1)
+        self._check_value(value)
+        n, x = self.total_count, self.logits
+        choose = fl.lgamma(n + value) - fl.lgamma(1.0 + value) - fl.lgamma(n)
+        choose = choose.masked_fill(n + value == 0.0, 0.0)
+        return n * fl.logsigmoid(-x) + value * fl.logsigmoid(x) + choose
 
 
-class Categorical(Distribution):
-    """One of the choices along the last dimension of `probs` (or ``softmax(logits)``)."""
+class Poisson(ExponentialFamilyMember):
+    """Counts of mean `rate`."""
 
-    checks = {"probs": ("nonnegative", lambda x: x >= 0), "logits": ("real", anything)}
+    arg_constraints = {"rate": constraints.nonnegative}
+    support = constraints.nonnegative_integer
 
-    def __init__(
-        self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
-    ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        given = probs if probs is not None else logits
-        if given.dim() < 1:
-            raise ValueError("Categorical needs at least one dimension of choices.")
-        if probs is not None:
-            self.probs = probs / probs.sum(-1, keepdim=True)
-            self.logits = _logits_of(self.probs, False)
-        else:
-            self.logits = logits - logits.logsumexp(dim=-1, keepdim=True)
-            self.probs = fl.softmax(self.logits, -1)
-        super().__init__(tuple(given.shape)[:-1], (), validate_args)
+    def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
+        (self.rate,) = broadcast_all(rate)
+        super().__init__(self.rate.size(), validate_args=validate_args)
 
     @property
     def mean(self) -> Tensor:
-        return fl.full(self.batch_shape, float("nan"), dtype=self.probs.dtype)
+        return self.rate
 
     variance = mean
 
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        count = 1
-        for n in sample_shape:
-            count *= n
-        rows = self.probs.detach().reshape(-1, self.probs.size(-1))
-        drawn = fl.multinomial(rows, count, True)
-        return drawn.t().reshape(self._shape(sample_shape))
+    @property
+    def mode(self) -> Tensor:
+        return self.rate.floor()
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        with no_grad():
+            return fl.poisson(self.rate.expand(self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        index = value.long().unsqueeze(-1)
-        shape = fl.broadcast_shapes(tuple(index.shape)[:-1], self.batch_shape)
-        logits = self.logits.expand(*shape, self.logits.size(-1))
-        return logits.gather(-1, index.expand(*shape, 1)).squeeze(-1)
+        self._check_value(value)
+        rate, value = broadcast_all(self.rate, value)
+        return fl.xlogy(value, rate) - rate - fl.lgamma(value + 1)
 
-    def entropy(self) -> Tensor:
-        return -(self.logits * self.probs).sum(-1)
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return (self.rate.log(),)
+
+    def _log_normalizer(self, *natural_params: Any) -> Tensor:
+        return natural_params[0].exp()

@@ -20,6 +20,7 @@ relu = pointwise(
     lambda m, x: m.maximum(x, 0),
     grad={"input": lambda m, g, out: m.where(out <= 0, 0, g)},
     out=False,
+    refuse="bc",
     doc="The larger of input and 0.",
 )
 relu6 = pointwise(
@@ -28,6 +29,7 @@ relu6 = pointwise(
     grad={"input": lambda m, g, input: m.where((input > 0) & (input < 6), g, 0)},
     out=False,
     method=False,
+    refuse="bc",
     doc="input kept within [0, 6].",
 )
 hardtanh = pointwise(
@@ -40,6 +42,7 @@ hardtanh = pointwise(
     },
     out=False,
     method=False,
+    refuse="bc",
     doc="input kept within [min_val, max_val].",
 )
 threshold = pointwise(
@@ -49,6 +52,7 @@ threshold = pointwise(
     tensors=1,
     out=False,
     method=False,
+    refuse="bc",
     doc="input where it is above threshold, else value.",
 )
 leaky_relu = pointwise(
@@ -57,6 +61,7 @@ leaky_relu = pointwise(
     grad={"input": lambda m, g, input, negative_slope: m.where(input > 0, g, g * negative_slope)},
     out=False,
     method=False,
+    refuse="bic",
     doc="input above 0, negative_slope * input below.",
 )
 prelu_slope = pointwise(
@@ -85,6 +90,7 @@ elu = pointwise(
     ),
     out=False,
     method=False,
+    refuse="bic",
     doc="input above 0, alpha * (exp(input) - 1) below (Clevert et al., 2016).",
 )
 selu = pointwise(
@@ -99,6 +105,7 @@ selu = pointwise(
     ),
     out=False,
     method=False,
+    refuse="bic",
     doc="elu scaled to keep mean 0 and variance 1 (Klambauer et al., 2017).",
 )
 celu = pointwise(
@@ -107,6 +114,7 @@ celu = pointwise(
     partials=(lambda m, input, alpha: m.where(input > 0, 1, m.exp(m.minimum(input, 0) / alpha)),),
     out=False,
     method=False,
+    refuse="bic",
     doc="max(0, x) + min(0, alpha * (exp(x / alpha) - 1)) (Barron, 2017).",
 )
 hardsigmoid = pointwise(
@@ -115,6 +123,7 @@ hardsigmoid = pointwise(
     grad={"input": lambda m, g, input: m.where((input > -3) & (input < 3), g / 6, 0)},
     out=False,
     method=False,
+    refuse="bic",
     doc="input / 6 + 1 / 2, kept within [0, 1].",
 )
 hardswish = pointwise(
@@ -127,6 +136,7 @@ hardswish = pointwise(
     },
     out=False,
     method=False,
+    refuse="bic",
     doc="input * hardsigmoid(input) (Howard et al., 2019).",
 )
 silu = pointwise(
@@ -135,6 +145,7 @@ silu = pointwise(
     partials=(lambda m, input: m.sigmoid(input) * (1 + input * (1 - m.sigmoid(input))),),
     out=False,
     method=False,
+    refuse="bi",
     doc="input * sigmoid(input), also called swish.",
 )
 
@@ -155,6 +166,7 @@ mish = pointwise(
     partials=(lambda m, input: _mish_slope(m, input),),
     out=False,
     method=False,
+    refuse="bic",
     doc="input * tanh(softplus(input)) (Misra, 2019).",
 )
 softplus = pointwise(
@@ -167,6 +179,7 @@ softplus = pointwise(
     },
     inplace=False,
     method=False,
+    refuse="bic",
     doc="log(1 + exp(beta * input)) / beta; input itself where beta * input is above threshold.",
 )
 logsigmoid = pointwise(
@@ -177,6 +190,7 @@ logsigmoid = pointwise(
     out=False,
     method=False,
     aliases=("log_sigmoid",),
+    refuse="bic",
     doc="log(sigmoid(input)), computed without overflow.",
 )
 shrink_softly = pointwise(
@@ -186,6 +200,7 @@ shrink_softly = pointwise(
     inplace=False,
     out=False,
     method=False,
+    refuse="bic",
     doc="input moved towards 0 by lambd, as far as 0.",
 )
 hardshrink = pointwise(
@@ -193,6 +208,7 @@ hardshrink = pointwise(
     lambda m, x, lambd: m.where((x >= -lambd) & (x <= lambd), 0, x),
     grad={"input": lambda m, g, input, lambd: m.where((input >= -lambd) & (input <= lambd), 0, g)},
     inplace=False,
+    refuse="bic",
     doc="input where its size is above lambd, else 0.",
 )
 gelu_exact = pointwise(
@@ -262,6 +278,8 @@ def prelu(m: Any, input: Array, weight: Array) -> Array:
         raise RuntimeError(
             f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
         )
+    if not m.dtype(input).is_floating_point:
+        raise NotImplementedError(f"prelu is not implemented for '{m.dtype(input).title}'")
     count = weight.shape[0] if weight.ndim else 1
     if weight.ndim and count != 1:
         channels = input.shape[1] if input.ndim > 1 else 1

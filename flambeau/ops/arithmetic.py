@@ -27,11 +27,18 @@ sub = pointwise(
     "sub(input, other, *, alpha=1)",
     lambda m, x, y, alpha: x - y * alpha,
     partials=(lambda m: 1, lambda m, alpha: -alpha),
-    aliases=("subtract",),
     refuse="B",
     numbers="both",
     doc="input - alpha * other.",
 )
+
+
+@composite(out=True, inplace=True, through=True)
+def subtract(m: Any, input: Array, other: Any, alpha: Any = 1) -> Array:
+    """input - alpha * other."""
+    return m.sub(input, other, alpha=alpha)
+
+
 rsub = pointwise(
     "rsub(input, other, *, alpha=1)",
     lambda m, x, y, alpha: y - x * alpha,
@@ -112,9 +119,9 @@ def div(m: Any, input: Array, other: Any, *, rounding_mode: str | None = None) -
 floor_divide = pointwise(
     "floor_divide(input, other)",
     lambda m, x, y: m.floor_divide(x, y),
-    refuse="c",
     excuse="piecewise constant",
     numbers="both",
+    refuse="bc",
     doc="input / other rounded down.",
 )
 rfloor_divide = pointwise(
@@ -131,8 +138,8 @@ remainder = pointwise(
     "remainder(input, other)",
     lambda m, x, y: m.remainder(x, y),
     partials=(lambda m: 1, lambda m, input, other: -m.floor_divide(input, other)),
-    refuse="c",
     numbers="one",
+    refuse="bc",
     doc="What is left of input after division by other; it has the divisor's sign.",
 )
 rremainder = pointwise(
@@ -150,7 +157,7 @@ fmod = pointwise(
     "fmod(input, other)",
     lambda m, x, y: m.fmod(x, y),
     partials=(lambda m: 1, lambda m, input, other: -m.trunc(input / other)),
-    refuse="c",
+    refuse="bc",
     doc="What is left of input after division by other; it has the dividend's sign.",
 )
 
@@ -176,6 +183,7 @@ pow = pointwise(
         ),
     },
     numbers="one",
+    refuse="b",
     doc="input to the power exponent; either may be a number.",
 )
 rpow = pointwise(
@@ -215,6 +223,8 @@ addcmul = pointwise(
         lambda m, tensor2, value: tensor2 * value,
         lambda m, tensor1, value: tensor1 * value,
     ),
+    refuse="b",
+    numbers="none",
     doc="input + value * tensor1 * tensor2.",
 )
 addcdiv = pointwise(
@@ -226,6 +236,7 @@ addcdiv = pointwise(
         lambda m, tensor1, tensor2, value: -value * tensor1 / (tensor2 * tensor2),
     ),
     refuse="bi",
+    numbers="none",
     doc="input + value * tensor1 / tensor2, in floating point.",
 )
 lerp = pointwise(
@@ -236,7 +247,8 @@ lerp = pointwise(
         lambda m, weight: weight,
         lambda m, input, end: end - input,
     ),
-    refuse="bi",
+    refuse="biBd",
+    numbers="last",
     doc="input + weight * (end - input); weight is a number or a tensor.",
 )
 maximum = pointwise(
@@ -441,6 +453,7 @@ logaddexp = pointwise(
     ),
     inplace=False,
     numbers="none",
+    refuse="bi",
     doc="log(exp(input) + exp(other)), without overflow.",
 )
 logaddexp2 = pointwise(
@@ -451,8 +464,8 @@ logaddexp2 = pointwise(
         lambda m, input, other: 1 / (1 + m.exp2(input - other)),
     ),
     inplace=False,
-    refuse="c",
     numbers="none",
+    refuse="bic",
     doc="log2(2^input + 2^other), without overflow.",
 )
 xlogy = pointwise(
@@ -495,9 +508,9 @@ ldexp = pointwise(
 heaviside = pointwise(
     "heaviside(input, values)",
     lambda m, x, v: m.heaviside(x, v),
-    refuse="c",
     excuse="a step function",
     numbers="none",
+    refuse="cBd",
     doc="The step function: 0 below zero, values at zero, 1 above.",
 )
 igamma = pointwise(

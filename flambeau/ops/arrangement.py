@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.cpu.layout import contiguous
+from ..backends.cpu.layout import contiguous, repeated, rolled
 from .promotion import common_dtype, is_number
 from .record import Array, Arrays, composite, shape_from_values, structured
 from .shapes import wrap_dim, wrap_dims
@@ -18,7 +18,9 @@ from .shapes import wrap_dim, wrap_dims
 @structured(varargs="dims", grad={"input": lambda m, g, dims: m.flip(g, dims)})
 def flip(input: Array, dims: Any) -> Array:
     """`input` with the order of its elements reversed along `dims`."""
-    axes = wrap_dims(dims, input.ndim) if not isinstance(dims, (tuple, list)) or dims else ()
+    if not isinstance(dims, (tuple, list)):
+        raise TypeError(f"flip(): argument 'dims' must be tuple of ints, not {type(dims).__name__}")
+    axes = wrap_dims(dims, input.ndim) if dims else ()
     return contiguous(np.flip(input, axes)) if axes and input.size else input.copy()
 
 
@@ -43,13 +45,15 @@ def _negated(shifts: Any) -> Any:
 
 
 @structured(grad={"input": lambda m, g, shifts, dims: m.roll(g, _negated(shifts), dims)})
-def roll(input: Array, shifts: Any, dims: Any = None) -> Array:
+def roll(input: Array, shifts: Any, dims: Any = ()) -> Array:
     """`input` shifted around along `dims`, or (without dims) as if it were flat."""
     shifts = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
     if dims is None or dims == () or dims == []:
         if len(shifts) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
-        return np.roll(input, shifts[0])
+        return rolled(input.reshape(-1), shifts, (0,)).reshape(input.shape)
+    if not input.size:
+        return input.copy()
     dims = tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)
     if len(shifts) != len(dims):
         raise RuntimeError(
@@ -57,7 +61,7 @@ def roll(input: Array, shifts: Any, dims: Any = None) -> Array:
         )
     if not input.ndim:
         raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
-    return np.roll(input, shifts, tuple(wrap_dim(d, input.ndim) for d in dims))
+    return rolled(input, shifts, [wrap_dim(d, input.ndim) for d in dims])
 
 
 @composite()
@@ -105,7 +109,7 @@ def repeat(input: Array, repeats: Any) -> Array:
         )
     if any(r < 0 for r in times):
         raise RuntimeError(f"Trying to create tensor with negative dimension: {times}")
-    return np.tile(input, times)
+    return repeated(input, times)
 
 
 @composite(varargs="dims")
@@ -117,14 +121,14 @@ def tile(m: Any, input: Array, dims: Any) -> Array:
 
 @structured(method=False, meta=shape_from_values, excuse="indices")
 def repeated_indices(repeats: Array, output_size: int | None = None) -> Array:
-    """Each index i repeated ``repeats[i]`` times, int64."""
+    """Each index i repeated ``repeats[i]`` times, in the dtype of `repeats`."""
     if repeats.ndim > 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
     if repeats.dtype.kind not in "iu":
         raise RuntimeError("repeats has to be Long or Int tensor")
     if (repeats < 0).any():
         raise RuntimeError("repeats can not be negative")
-    return np.repeat(np.arange(repeats.size), repeats.reshape(-1))
+    return np.repeat(np.arange(repeats.size, dtype=repeats.dtype), repeats.reshape(-1))
 
 
 @composite()
@@ -134,6 +138,8 @@ def repeat_interleave(
     """Each element (or row along `dim`) repeated next to itself; alone: indices from counts."""
     if repeats is None:
         return m.repeated_indices(input)
+    if isinstance(repeats, (tuple, list)):
+        raise TypeError("repeat_interleave(): repeats must be a number or a Tensor")
     if dim is None:
         input, dim = m.reshape(input, (-1,)), 0
     elif not input.ndim:

@@ -199,6 +199,8 @@ def scaled_dot_product_attention(
 
     Without dropout the scores are never stored (Dao et al., "FlashAttention", 2022).
     """
+    if getattr(query, "is_nested", False):
+        return query.attended(key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
     _check(query, key, value, enable_gqa)
     if is_causal and attn_mask is not None:
         raise RuntimeError(

@@ -100,7 +100,11 @@ def equal(m: Any, input: Array, other: Array) -> bool:
     return tuple(input.shape) == tuple(other.shape) and bool(m.all(m.eq(input, other)))
 
 
-@composite(method=False, out=True)
+@composite(
+    method=False,
+    out=True,
+    spellings={"element": "elements", "test_element": "test_elements"},
+)
 def isin(
     m: Any,
     elements: Any,

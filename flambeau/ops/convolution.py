@@ -427,3 +427,17 @@ def convolution(
     return _convolution(
         m, "convolution", rank, input, weight, bias, (stride, padding, dilation), groups
     )
+
+
+@composite(method=False)
+def conv_tbc(m: Any, input: Array, weight: Array, bias: Array, pad: int = 0) -> Array:
+    """`conv1d` with time first: (T, N, C), weight (K, C, M), bias (M,) -> (T', N, M)."""
+    if input.ndim != 3 or weight.ndim != 3 or bias.ndim != 1:
+        raise RuntimeError(
+            "conv_tbc: expected input and weight of 3 dimensions and a bias of 1, got "
+            f"{list(input.shape)}, {list(weight.shape)} and {list(bias.shape)}"
+        )
+    found = m.conv1d(
+        m.permute(input, (1, 2, 0)), m.permute(weight, (2, 1, 0)), bias, padding=(pad,)
+    )
+    return m.permute(found, (2, 0, 1))

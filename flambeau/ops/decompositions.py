@@ -1,4 +1,4 @@
-"""Matrix decompositions: Cholesky, QR, SVD, eigenvalues, LU.
+"""Matrix decompositions: QR, SVD, eigenvalues; what all of them check.
 
 The derivatives follow Giles, "Collected matrix derivative results for forward and reverse mode
 algorithmic differentiation" (2008), and Townsend, "Differentiating the singular value
@@ -7,12 +7,14 @@ decomposition" (2016). All act on the matrices in the last two dimensions.
 
 from __future__ import annotations
 
+import functools
 import math
-import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ..compiler import blas_threads
 from ..errors import LinAlgError
 from .promotion import title
 from .record import Array, composite, structured
@@ -35,48 +37,44 @@ def check_matrix(name: str, a: Array, square: bool = False) -> None:
         )
 
 
-def linalg_error(name: str, error: Exception) -> Exception:
-    """PyTorch's exception (a RuntimeError) for what LAPACK could not do."""
-    return LinAlgError(f"linalg.{name}: {error}")
+def check_infos(
+    name: str,
+    infos: Array,
+    explain: Callable[[int], str],
+    kind: type[Exception] = LinAlgError,
+) -> None:
+    """Raise what `explain` says of the first of LAPACK's infos that is not 0."""
+    failed = np.flatnonzero(infos)
+    if failed.size:
+        place = int(failed[0])
+        where = f"(Batch element {place}): " if infos.ndim else ""
+        raise kind(f"{name}: {where}{explain(int(infos.reshape(-1)[place]))}")
+
+
+@functools.cache
+def lapack(name: str, kind: Any) -> Callable[..., Any]:
+    """LAPACK's routine `name` for matrices of the NumPy dtype `kind`."""
+    from scipy.linalg import get_lapack_funcs
+
+    found: Callable[..., Any] = get_lapack_funcs(name, dtype=kind)
+    return found
+
+
+def each_matrix(a: Array, function: Callable[[Array], tuple[Any, ...]]) -> tuple[Array, ...]:
+    """`function` of every matrix of a batch, its results stacked."""
+    lead = a.shape[:-2]
+    if not lead:
+        return tuple(np.asarray(part) for part in function(a))
+    flat = a.reshape(math.prod(lead), *a.shape[-2:])
+    # An empty batch has results of the right shapes, too.
+    results = [function(x) for x in flat] or [function(np.eye(*a.shape[-2:], dtype=a.dtype))]
+    parts = (np.stack(parts)[: len(flat)] for parts in zip(*results, strict=True))
+    return tuple(part.reshape(*lead, *part.shape[1:]) for part in parts)
 
 
 def adjoint(m: Any, x: Any) -> Any:
     """The conjugate transposes."""
     return m.conj(m.transpose(x, -2, -1))
-
-
-# ---------------------------------------------------------------- Cholesky
-def _cholesky_gradient(m: Any, g: Any, out: Any, upper: bool) -> Any:
-    lower, g = (adjoint(m, out), adjoint(m, g)) if upper else (out, g)
-    part = m.tril(m.matmul(adjoint(m, lower), g))
-    middle = (part + adjoint(m, m.tril(part, -1))) * 0.5
-    right = m.linalg_solve_triangular(lower, middle, upper=False, left=False)
-    return m.linalg_solve_triangular(adjoint(m, lower), right, upper=True)
-
-
-@structured(
-    out=True,
-    aliases=("cholesky",),
-    node="LinalgCholeskyExBackward0",
-    meta=lambda input, upper: input + 0,
-    grad={"input": lambda m, g, out, upper: _cholesky_gradient(m, g, out, upper)},
-)
-def linalg_cholesky(input: Array, upper: bool = False) -> Array:
-    """L with L L^H = input, lower triangular (or its conjugate transpose with `upper`)."""
-    check_matrix("linalg.cholesky", input, square=True)
-    # LAPACK reads one triangle; NumPy's call reads the lower one.
-    source = np.conj(np.swapaxes(input, -1, -2)) if upper else input
-    try:
-        lower = np.linalg.cholesky(source)
-    except np.linalg.LinAlgError:
-        raise linalg_error(
-            "cholesky",
-            ValueError(
-                "The factorization could not be completed because the input is not "
-                "positive-definite"
-            ),
-        ) from None
-    return np.conj(np.swapaxes(lower, -1, -2)) if upper else lower
 
 
 # ---------------------------------------------------------------- QR
@@ -92,6 +90,11 @@ def _qr_square(m: Any, g: Any, h: Any, q: Any, r: Any) -> Any:
 
 
 def _qr_gradient(m: Any, g: Any, q: Any, r: Any, mode: str) -> Any:
+    if mode == "r":
+        raise RuntimeError(
+            "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please "
+            "use linalg.qr(A, mode='reduced') if you are going to require gradients"
+        )
     if mode != "reduced" and q.shape[-1] > r.shape[-1]:
         raise RuntimeError(
             "The QR decomposition is not differentiable when mode='complete' and nrows > ncols"
@@ -112,6 +115,7 @@ def _qr_gradient(m: Any, g: Any, q: Any, r: Any, mode: str) -> Any:
 
 
 @structured(
+    out=True,
     outputs=2,
     fields=("Q", "R"),
     result="linalg_qr",
@@ -129,13 +133,14 @@ def linalg_qr(A: Array, mode: str = "reduced") -> tuple[Array, Array]:
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', "
             "or 'complete'"
         )
-    if mode == "r":
-        return np.empty(0, A.dtype), np.linalg.qr(A, "r")
-    q, r = np.linalg.qr(A, mode)
+    with blas_threads.for_matrices(A):
+        if mode == "r":
+            return np.empty(0, A.dtype), np.linalg.qr(A, "r")
+        q, r = np.linalg.qr(A, mode)
     return q, r
 
 
-@composite()
+@composite(out=True, outputs=2, fields=("Q", "R"))
 def qr(m: Any, input: Array, some: bool = True) -> Any:
     """Q and R of `input`; all of Q's columns unless `some`."""
     return m.linalg_qr(input, "reduced" if some else "complete")
@@ -147,6 +152,15 @@ def _gaps(m: Any, s: Any) -> Any:
     gaps = m.unsqueeze(s, -2) - m.unsqueeze(s, -1)
     one = m.from_numpy(np.eye(s.shape[-1], dtype=bool))
     return m.where(one, 1, gaps)
+
+
+def _check_gauge(m: Any, phases: Any, what: str) -> None:
+    """Refuse gradients that follow the phases of vectors, which are free to turn."""
+    if not m.allclose(phases, m.mul(phases, 0), 1e-2, 1e-2):
+        raise RuntimeError(
+            f"{what} in the complex case are specified up to multiplication by e^{{i phi}}. The "
+            "specified loss function depends on this quantity, so it is ill-defined."
+        )
 
 
 def _skew(m: Any, x: Any) -> Any:
@@ -164,6 +178,9 @@ def _svd_gradient(m: Any, g: Any, u: Any, s: Any, vh: Any, full: bool, shape: An
         # Singular values alone have a derivative even where some of them are equal.
         return m.matmul(u * m.unsqueeze(gs, -2), vh)
     inner_u, inner_v = m.matmul(adjoint(m, u), gu), m.matmul(vh, gv)
+    if m.dtype(u).is_complex:
+        phases = m.diagonal(inner_u + inner_v, 0, -2, -1)
+        _check_gauge(m, m.imag(phases), "linalg_svd_backward: The singular vectors")
     gaps = _gaps(m, m.square(s))
     row, column = m.unsqueeze(s, -2), m.unsqueeze(s, -1)
     middle = (_skew(m, inner_u) / gaps) * row + column * (_skew(m, inner_v) / gaps)
@@ -185,6 +202,7 @@ def _svd_gradient(m: Any, g: Any, u: Any, s: Any, vh: Any, full: bool, shape: An
 
 
 @structured(
+    out=True,
     outputs=3,
     fields=("U", "S", "Vh"),
     result="linalg_svd",
@@ -196,23 +214,54 @@ def _svd_gradient(m: Any, g: Any, u: Any, s: Any, vh: Any, full: bool, shape: An
         )
     },
 )
-def linalg_svd(A: Array, full_matrices: bool = True) -> tuple[Array, Array, Array]:
-    """U, S, Vh with U diag(S) Vh = A, S real and falling."""
+def linalg_svd(
+    A: Array, full_matrices: bool = True, *, driver: str | None = None
+) -> tuple[Array, Array, Array]:
+    """U, S, Vh with U diag(S) Vh = A, S real and falling; `driver` chooses on a GPU alone."""
     check_matrix("linalg.svd", A)
-    try:
-        u, s, vh = np.linalg.svd(A, full_matrices)
-    except np.linalg.LinAlgError as error:
-        raise linalg_error("svd", error) from None
+    _check_driver(driver)
+    with blas_threads.for_matrices(A):
+        try:
+            u, s, vh = np.linalg.svd(A, full_matrices)
+        except np.linalg.LinAlgError:
+            u, s, vh = each_matrix(A, lambda x: _careful_svd(x, full_matrices))
     return u, s, vh
 
 
-@composite(method=False)
-def linalg_svdvals(m: Any, A: Array) -> Array:
+def _check_driver(driver: str | None) -> None:
+    if driver is not None:
+        raise RuntimeError(
+            "torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with "
+            "cuSOLVER backend."
+        )
+
+
+def _careful_svd(x: Array, full: bool) -> tuple[Array, Array, Array]:
+    """One matrix by the slower iteration, which converges where the fast one may not."""
+    from scipy import linalg
+
+    if not np.isfinite(x).all():
+        raise LinAlgError(
+            "linalg.svd: The algorithm failed to converge because the input matrix contained "
+            "non-finite values."
+        )
+    try:
+        u, s, vh = linalg.svd(x, full, lapack_driver="gesvd")
+    except np.linalg.LinAlgError:
+        raise LinAlgError(
+            "linalg.svd: The algorithm failed to converge because the input matrix is "
+            "ill-conditioned or has too many repeated singular values."
+        ) from None
+    return u, s, vh
+
+
+@composite(method=False, out=True)
+def linalg_svdvals(m: Any, A: Array, *, driver: str | None = None) -> Array:
     """The singular values, falling."""
-    return m.linalg_svd(A, False)[1]
+    return m.linalg_svd(A, False, driver=driver)[1]
 
 
-@composite()
+@composite(out=True, outputs=3, fields=("U", "S", "V"))
 def svd(m: Any, input: Array, some: bool = True, compute_uv: bool = True) -> Any:
     """U, S, V with U diag(S) V^H = input."""
     u, s, vh = m.linalg_svd(input, not some)
@@ -228,14 +277,20 @@ def svd(m: Any, input: Array, some: bool = True, compute_uv: bool = True) -> Any
 # ---------------------------------------------------------------- eigenvalues
 def _eigh_gradient(m: Any, g: Any, w: Any, v: Any) -> Any:
     vh = adjoint(m, v)
+    inner = m.matmul(vh, g[1])
+    if m.dtype(v).is_complex:
+        phases = m.imag(m.diagonal(inner, 0, -2, -1))
+        _check_gauge(m, phases, "linalg_eigh_backward: The eigenvectors")
     # Eigenvectors turn: of their gradient only the skew part can be followed.
-    inner = _skew(m, m.matmul(vh, g[1])) * 0.5 / _gaps(m, w)
+    inner = _skew(m, inner) * 0.5 / _gaps(m, w)
     zero = m.diag_embed(m.diagonal(inner, 0, -2, -1))
     middle = inner - zero + m.diag_embed(g[0])
     return m.matmul(m.matmul(v, middle), vh)
 
 
 @structured(
+    spellings={"input": "A"},
+    out=True,
     outputs=2,
     fields=("eigenvalues", "eigenvectors"),
     result="linalg_eigh",
@@ -249,13 +304,17 @@ def linalg_eigh(A: Array, UPLO: str = "L") -> tuple[Array, Array]:
     if UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
     try:
-        w, v = np.linalg.eigh(A, UPLO.upper())
-    except np.linalg.LinAlgError as error:
-        raise linalg_error("eigh", error) from None
+        with blas_threads.for_matrices(A):
+            w, v = np.linalg.eigh(A, UPLO.upper())
+    except np.linalg.LinAlgError:
+        raise LinAlgError(
+            "linalg.eigh: The algorithm failed to converge because the input matrix is "
+            "ill-conditioned or has too many repeated eigenvalues."
+        ) from None
     return w, v
 
 
-@composite(method=False)
+@composite(spellings={"input": "A"}, method=False, out=True)
 def linalg_eigvalsh(m: Any, A: Array, UPLO: str = "L") -> Array:
     """The eigenvalues of Hermitian matrices, rising."""
     return m.linalg_eigh(A, UPLO)[0]
@@ -264,6 +323,8 @@ def linalg_eigvalsh(m: Any, A: Array, UPLO: str = "L") -> Array:
 def _eig_gradient(m: Any, g: Any, w: Any, v: Any) -> Any:
     vh = adjoint(m, v)
     inner = m.matmul(vh, g[1])
+    phases = m.imag(m.diagonal(inner, 0, -2, -1))
+    _check_gauge(m, phases, "linalg_eig_backward: The eigenvectors")
     lengths = m.diag_embed(m.diagonal(m.real(inner), 0, -2, -1))
     across = (inner - m.matmul(m.matmul(vh, v), lengths + 0j)) / m.conj(_gaps(m, w))
     middle = across - m.diag_embed(m.diagonal(across, 0, -2, -1)) + m.diag_embed(g[0])
@@ -271,6 +332,8 @@ def _eig_gradient(m: Any, g: Any, w: Any, v: Any) -> Any:
 
 
 @structured(
+    spellings={"input": "A"},
+    out=True,
     outputs=2,
     fields=("eigenvalues", "eigenvectors"),
     result="linalg_eig",
@@ -284,98 +347,12 @@ def linalg_eig(A: Array) -> tuple[Array, Array]:
     kind = np.result_type(A.dtype, np.complex64)
     if not np.isfinite(A).all():
         raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
-    w, v = np.linalg.eig(A)
+    with blas_threads.for_matrices(A):
+        w, v = np.linalg.eig(A)
     return w.astype(kind), v.astype(kind)
 
 
-@composite(method=False)
+@composite(spellings={"input": "A"}, method=False, out=True)
 def linalg_eigvals(m: Any, A: Array) -> Array:
     """The eigenvalues of square matrices; complex."""
     return m.linalg_eig(A)[0]
-
-
-# ---------------------------------------------------------------- LU
-def _lu_square(m: Any, gl: Any, gu: Any, lower: Any, upper: Any) -> Any:
-    inner = m.tril(m.matmul(adjoint(m, lower), gl), -1) + m.triu(m.matmul(gu, adjoint(m, upper)))
-    right = m.linalg_solve_triangular(adjoint(m, upper), inner, upper=False, left=False)
-    return m.linalg_solve_triangular(adjoint(m, lower), right, upper=True, unitriangular=True)
-
-
-def _lu_gradient(m: Any, g: Any, p: Any, lower: Any, upper: Any) -> Any:
-    gl, gu = g[1], g[2]
-    rows, columns, k = lower.shape[-2], upper.shape[-1], lower.shape[-1]
-    l1, u1 = m.narrow(lower, -2, 0, k), m.narrow(upper, -1, 0, k)
-    gl1, gu1 = m.tril(m.narrow(gl, -2, 0, k), -1), m.triu(m.narrow(gu, -1, 0, k))
-    if rows > k:
-        l2, gl2 = m.narrow(lower, -2, k, rows - k), m.narrow(gl, -2, k, rows - k)
-        below = m.linalg_solve_triangular(adjoint(m, u1), gl2, upper=False, left=False)
-        gu1 = gu1 - m.triu(m.matmul(adjoint(m, l2), below))
-        whole = m.cat([_lu_square(m, gl1, gu1, l1, u1), below], -2)
-    elif columns > k:
-        u2, gu2 = m.narrow(upper, -1, k, columns - k), m.narrow(gu, -1, k, columns - k)
-        beside = m.linalg_solve_triangular(adjoint(m, l1), gu2, upper=True, unitriangular=True)
-        gl1 = gl1 - m.tril(m.matmul(beside, adjoint(m, u2)), -1)
-        whole = m.cat([_lu_square(m, gl1, gu1, l1, u1), beside], -1)
-    else:
-        whole = _lu_square(m, gl1, gu1, l1, u1)
-    return m.matmul(p, whole)
-
-
-def _each_matrix(a: Array, function: Any) -> tuple[Array, ...]:
-    """`function` of every matrix of a batch, its results stacked."""
-    lead = a.shape[:-2]
-    results = [function(x) for x in a.reshape(-1, *a.shape[-2:])]
-    return tuple(np.stack(r).reshape(*lead, *r[0].shape) for r in zip(*results, strict=True))
-
-
-def factor(a: Array) -> tuple[Array, Array]:
-    """LAPACK's compact LU and its pivots (int32, counted from one), for every matrix."""
-    from scipy import linalg
-
-    k = min(a.shape[-2:])
-    if not a.size:
-        return a.copy(), np.zeros((*a.shape[:-2], k), np.int32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a singular matrix has a factorization all the same
-
-        def one(x: Array) -> tuple[Array, Array]:
-            compact, pivots = linalg.lu_factor(x, check_finite=False)
-            return compact, pivots.astype(np.int32) + 1
-
-        compact, pivots = _each_matrix(a, one)
-    return compact.astype(a.dtype, copy=False), pivots
-
-
-def permutation(pivots: Array, n: int, kind: Any) -> Array:
-    """The permutation matrices P with A = P L U that LAPACK's pivots stand for."""
-    lead = pivots.shape[:-1]
-    rows = pivots.reshape(math.prod(lead), pivots.shape[-1])
-    out = np.zeros((len(rows), n, n), kind)
-    for matrix, swaps in zip(out, rows, strict=True):
-        order = np.arange(n)
-        for i, other in enumerate(swaps - 1):
-            order[i], order[other] = order[other], order[i]
-        matrix[order, np.arange(n)] = 1
-    return out.reshape(*lead, n, n)
-
-
-@structured(
-    outputs=3,
-    fields=("P", "L", "U"),
-    result="linalg_lu",
-    fixed=(0,),
-    method=False,
-    node="LinalgLuBackward0",
-    grad={"A": lambda m, g, out0, out1, out2: _lu_gradient(m, g, out0, out1, out2)},
-)
-def linalg_lu(A: Array, *, pivot: bool = True) -> tuple[Array, Array, Array]:
-    """P, L, U with A = P L U: a permutation, unit lower and upper triangular."""
-    check_matrix("linalg.lu", A)
-    if not pivot:
-        raise RuntimeError("linalg.lu: LU without pivoting is not implemented on the CPU")
-    compact, pivots = factor(A)
-    k = min(A.shape[-2:])
-    lower = np.tril(compact[..., :, :k], -1)
-    place = np.arange(k)
-    lower[..., place, place] = 1
-    return permutation(pivots, A.shape[-2], A.dtype), lower, np.triu(compact[..., :k, :])

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
+from ..backends.cpu.layout import triangle
 from .record import Array, composite, structured, view
 from .shapes import at_dim, wrap_dim
 
@@ -96,14 +98,14 @@ def _check_matrix(name: str, input: Array) -> None:
 def tril(input: Array, diagonal: int = 0) -> Array:
     """The lower triangle of each matrix, up to `diagonal`; zeros above."""
     _check_matrix("tril", input)
-    return np.tril(input, diagonal).astype(input.dtype, copy=False)
+    return triangle(input, diagonal, True)
 
 
 @structured(inplace=True, out=True, grad={"input": lambda m, g, diagonal: m.triu(g, diagonal)})
 def triu(input: Array, diagonal: int = 0) -> Array:
     """The upper triangle of each matrix, from `diagonal` on; zeros below."""
     _check_matrix("triu", input)
-    return np.triu(input, diagonal).astype(input.dtype, copy=False)
+    return triangle(input, diagonal, False)
 
 
 @composite()
@@ -111,6 +113,8 @@ def trace(m: Any, input: Array) -> Array:
     """The sum of the diagonal of a matrix."""
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
+    if m.dtype(input).category == dtypes.BOOL:
+        raise NotImplementedError("trace is not implemented for 'Bool'")
     return m.sum(m.diagonal(input))
 
 
@@ -146,13 +150,15 @@ def without(input: Array, key: Any) -> Array:
 @composite()
 def select_scatter(m: Any, input: Array, src: Array, dim: int, index: int) -> Array:
     """A copy of `input` with `src` at `index` along `dim`."""
+    if not input.ndim:
+        raise IndexError("select_scatter() cannot be applied to a 0-dim tensor.")
     d = wrap_dim(dim, input.ndim)
     if not -input.shape[d] <= index < input.shape[d]:
         raise IndexError(f"select_scatter(): index {index} out of range along dimension {d}")
     return m.with_part(input, src, (*at_dim(d, int(index)), ...))
 
 
-@composite()
+@composite(out=True)
 def slice_scatter(
     m: Any,
     input: Array,
@@ -163,6 +169,8 @@ def slice_scatter(
     step: int = 1,
 ) -> Array:
     """A copy of `input` with `src` in the rows ``start:end:step`` along `dim`."""
+    if step <= 0:
+        raise RuntimeError("slice step must be positive")
     d = wrap_dim(dim, input.ndim)
     return m.with_part(input, src, at_dim(d, slice(start, end, step)))
 

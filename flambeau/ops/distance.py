@@ -1,4 +1,4 @@
-"""Distances between every two rows of two matrices."""
+"""Distances between vectors: of every two rows, of pairs, and by angle."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..backends.cpu.matmul import matmul
 from .promotion import widened
 from .record import Array, composite, structured
@@ -65,6 +66,11 @@ def cdist(
         )
     if not p >= 0:
         raise RuntimeError(f"cdist only supports non-negative p values, got {p}")
+    for name, x in (("X1", x1), ("X2", x2)):
+        if not m.dtype(x).is_floating_point:
+            raise RuntimeError(
+                f"cdist only supports floating-point dtypes, {name} got: {m.dtype(x).title}"
+            )
     if compute_mode not in _MODES:
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
     many = compute_mode == _MODES[1] or (
@@ -75,3 +81,57 @@ def cdist(
     if not x1.shape[-1]:
         return m.sum(m.unsqueeze(x1, -2) - m.unsqueeze(x2, -3), (-1,))
     return m.linalg_vector_norm(m.unsqueeze(x1, -2) - m.unsqueeze(x2, -3), p, -1)
+
+
+@composite(method=False)
+def pdist(m: Any, input: Array, p: float = 2.0) -> Array:
+    """p-norm distances of every two rows (N, D), as the N(N-1)/2 entries above the diagonal.
+
+    Raises RuntimeError for an input that is not a matrix or a negative ``p``.
+    """
+    if input.ndim != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
+    if p < 0:
+        raise RuntimeError("pdist only supports non-negative p values")
+    if not m.dtype(input).is_floating_point:
+        raise RuntimeError("pdist only supports floating-point dtypes")
+    if input.shape[0] < 2 or not input.shape[1]:
+        count = input.shape[0] * (input.shape[0] - 1) // 2
+        return m.expand(
+            m.reshape(m.sum(m.narrow(m.reshape(input, (-1,)), 0, 0, 0)), (1,)), (count,)
+        )
+    first, second = np.triu_indices(input.shape[0], 1)
+    rows = [m.index_select(input, 0, m.from_numpy(i)) for i in (first, second)]
+    return m.linalg_vector_norm(rows[0] - rows[1], p, -1, False)
+
+
+@composite(method=False)
+def pairwise_distance(
+    m: Any, x1: Array, x2: Array, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Array:
+    """p-norm of ``x1 - x2 + eps`` along the last dimension: (N, D), (N, D) -> (N,)."""
+    if x1.ndim < x2.ndim:
+        x1, x2, eps = x2, x1, -eps  # the last dimension is that of the wider one
+    return m.linalg_vector_norm(m.sub(x1, x2) + eps, p, -1, keepdim)
+
+
+@composite(method=False)
+def cosine_similarity(m: Any, x1: Array, x2: Array, dim: int = 1, eps: float = 1e-8) -> Array:
+    """Cosine of the angle between ``x1`` and ``x2`` along ``dim``; norms are at least ``eps``.
+
+    The inputs broadcast; the result lacks ``dim``.
+
+    >>> round(fl.cosine_similarity(fl.tensor([[3.0, 4.0]]), fl.tensor([[4.0, 3.0]])).item(), 2)
+    0.96
+    """
+    common = dtypes.promote_types(m.dtype(x1), m.dtype(x2))
+    if not common.is_floating_point:
+        raise RuntimeError(
+            "cosine_similarity: expected common dtype to be floating point, yet common dtype is "
+            f"{common.title}"
+        )
+    x1, x2 = (t if m.dtype(t) is common else m.cast(t, common) for t in (x1, x2))
+    x1, x2 = m.broadcast_tensors(x1, x2)
+    first = m.clamp_min(m.linalg_vector_norm(x1, 2, dim, True), eps)
+    second = m.clamp_min(m.linalg_vector_norm(x2, 2, dim, True), eps)
+    return m.sum((x1 / first) * (x2 / second), dim)

@@ -20,8 +20,15 @@ def _embedding_rule(
     indices: Any,
     padding_idx: int,
     scale_grad_by_freq: bool,
+    sparse: bool,
     weight_shape: Any,
 ) -> Any:
+    if sparse:
+        if scale_grad_by_freq:
+            raise RuntimeError(
+                "embedding_backward: scale_grad_by_freq not supported with sparse gradients"
+            )
+        return m.sparse_rows(g, indices, tuple(weight_shape), padding_idx)
     return m.embedding_back(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)
 
 
@@ -36,8 +43,7 @@ def embedding(
     """Rows of `weight` (V, D) at the integers `indices` (*): (*, D).
 
     The row `padding_idx` gets no gradient; `scale_grad_by_freq` divides a row's gradient by the
-    times it occurs. Gradients are dense whatever `sparse` says. IndexError for an index out of
-    range.
+    times it occurs; `sparse` makes it a sparse tensor. IndexError for an index out of range.
     """
     if weight.ndim != 2:
         raise RuntimeError(f"'weight' must be 2-D (embedding: got shape {list(weight.shape)})")

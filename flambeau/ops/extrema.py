@@ -184,6 +184,8 @@ def min(m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: 
 
 def _place(name: str, input: Array, dim: int | None, keepdim: bool, pick: Any) -> Array:
     _refuse_complex(name, input)
+    if input.dtype.kind == "b":
+        raise RuntimeError(f"{name}(): does not support bool input")
     if dim is not None:
         check_nonempty(name, input.shape, dim)
         if not input.ndim:

@@ -26,6 +26,8 @@ class _Formula:
         self.open = Fused(op.name, op.expression, names, evaluator(op), truth)
 
 
+_LEAST_CONVERTED = 128
+"""Elements from which a kernel that converts them is faster than NumPy's calls."""
 _formulas: dict[Op, _Formula] = {}
 
 
@@ -40,7 +42,10 @@ def compute(
     if formula is None:
         formula = _formulas[op] = _Formula(op)
     fused, given = formula.folded, arrays
-    large = max([a.size for a in arrays]) >= fused.least
+    least = fused.least
+    if kind != work or arrays[0].dtype != work:  # NumPy would convert before and after
+        least = min(least, _LEAST_CONVERTED)
+    large = max([a.size for a in arrays]) >= least
     if large and params and list(params) != formula.defaults:
         fused = formula.open
         large = all(p.__class__ in (int, float) for p in params)

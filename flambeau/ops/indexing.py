@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import dtypes
 from ..backends.cpu import indexing as kernels
 from ..backends.cpu import selection as selection_kernels
 from ..backends.cpu.scatter import add_at, add_rows, combine_along, combine_rows
@@ -193,14 +194,15 @@ def _aligned(name: str, input: Array, dim: int, index: Array) -> tuple[Array, Ar
 @structured(
     out=True,
     grad={
-        "input": lambda m, g, dim, index, input_shape: m.gather_back(
-            g, dim, index, tuple(input_shape)
-        )
+        "input": lambda m, g, dim, index, sparse_grad, input_shape: (
+            m.sparse_elements if sparse_grad else m.gather_back
+        )(g, dim, index, tuple(input_shape))
     },
 )
 def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Array:
     """The elements of `input` at `index` along `dim`; the result has the shape of `index`."""
     if not index.size:
+        wrap_dim(dim, input.ndim)
         return np.empty(index.shape, input.dtype)
     x, i, d = _aligned("gather", input, dim, index)
     found = kernels.take_along(x, i, d)
@@ -308,12 +310,12 @@ def take_back(input: Array, index: Array, shape: Any) -> Array:
 @composite(out=True)
 def take_along_dim(m: Any, input: Array, indices: Array, dim: int | None = None) -> Array:
     """The elements at `indices` along `dim` (or of the flat tensor); other sizes broadcast."""
-    if str(m.dtype(indices)) not in ("torch.int64",):
+    if dim is None:
+        return m.gather(m.reshape(input, (-1,)), 0, m.cast(m.reshape(indices, (-1,)), dtypes.int64))
+    if m.dtype(indices) is not dtypes.int64:
         raise RuntimeError(
             f"torch.take_along_dim(): dtype of indices should be Long but got {m.dtype(indices)}"
         )
-    if dim is None:
-        input, indices, dim = m.reshape(input, (-1,)), m.reshape(indices, (-1,)), 0
     if input.ndim != indices.ndim:
         raise RuntimeError(
             "torch.take_along_dim(): input and indices should have the same number of dimensions, "
@@ -344,7 +346,7 @@ def _check_source(name: str, input: Array, d: int, index: Array, source: Array) 
             f"{name}(): self and source expected to have the same dtype, but got (self) "
             f"{title(input)} and (source) {title(source)}"
         )
-    if input.ndim and source.ndim:
+    if input.ndim > 1 or (input.ndim and source.ndim):
         expected = (*input.shape[:d], index.size, *input.shape[d + 1 :])
         if source.shape != expected:
             raise RuntimeError(
@@ -387,6 +389,10 @@ def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Any
 )
 def index_copy(input: Array, dim: int, index: Array, source: Array) -> None:
     """`input` with the rows along `dim` that `index` names replaced by those of `source`."""
+    if index.dtype != np.int64:
+        raise RuntimeError(
+            f"index_copy_(): Expected a long tensor for index, but got {title(index)}"
+        )
     d = _check_rows("index_copy", input, dim, index)
     _check_source("index_copy", input, d, index, source)
     if not input.ndim:
@@ -433,6 +439,14 @@ def index_fill_tensor(input: Array, dim: int, index: Array, value: Array) -> Non
 @composite(inplace=True, out=True, through=True)
 def index_fill(m: Any, input: Array, dim: int, index: Array, value: Any) -> Array:
     """`input` with the rows along `dim` that `index` names set to `value`."""
+    if m.dtype(index) is not dtypes.int64:
+        raise IndexError("index_fill_(): Expected dtype int64 for index.")
+    if index.ndim > 1:
+        raise RuntimeError("index_fill_(): Index has to be a vector/scalar")
+    if isinstance(value, complex) and not m.dtype(input).is_complex:
+        raise RuntimeError(
+            "index_fill_(): Converting complex Scalar to non-complex type is not supported"
+        )
     if is_number(value):
         return m.index_fill_number(input, dim, index, value)
     return m.index_fill_tensor(input, dim, index, value)

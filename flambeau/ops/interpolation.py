@@ -82,6 +82,37 @@ def blend_points_shares(grad: Array, input: Array, places: Array) -> Array:
     return kernels.blend_points_shares(grad, input, places)
 
 
+def _corner_shares_rule(
+    m: Any, g: Any, grid: Any, height: int, width: int, aligned: bool, border: bool
+) -> Any:
+    parts, slopes = [], []
+    for number, size in enumerate((width, height)):
+        at = m.select(grid, -1, number)
+        slope = (size - 1) / 2 if aligned else size / 2
+        p = (at + 1) * slope if aligned else (at + 1) * slope - 0.5
+        if border:
+            inside = m.constant((p > 0) & (p < size - 1))
+            p, slope = m.where(inside, p, 0.0 * p), m.where(inside, slope + 0.0 * p, 0.0 * p)
+        parts.append(p - m.constant(m.floor(p)))
+        slopes.append(slope)
+    a, b, c, d = (m.select(g[0], 1, i) for i in range(4))
+    x, y = parts
+    across = ((b - a) * (1 - y) + (d - c) * y) * slopes[0]
+    down = ((c - a) * (1 - x) + (d - b) * x) * slopes[1]
+    return m.stack([across, down], -1)
+
+
+@structured(method=False, outputs=2, grad={"grid": _corner_shares_rule})
+def corner_shares(
+    grid: Array, height: int, width: int, aligned: bool, border: bool
+) -> tuple[Array, Array]:
+    """Shares and places (N, 4, P) of the four pixels around each point of a grid (N, P, 2).
+
+    The place of a pixel outside the image is -1.
+    """
+    return kernels.find_corners(grid, height, width, aligned, border)
+
+
 # ---------------------------------------------------------------- along axes
 def _sizes(
     input: Any, size: Any, scale_factor: Any, recompute: bool | None

@@ -45,7 +45,7 @@ def cat(tensors: Arrays, dim: int = 0) -> Array:
         raise ArgumentError("cat(): expected a non-empty list of Tensors")
     kind = tensors[0].dtype
     for t in tensors:
-        if t.dtype != kind:
+        if t.dtype is not kind and t.dtype != kind:
             tensors = promoted(tensors)
             break
     try:
@@ -84,10 +84,11 @@ def stack(tensors: Arrays, dim: int = 0) -> Array:
     if not len(tensors):
         raise RuntimeError("stack expects a non-empty TensorList")
     first, kind, alike = tensors[0].shape, tensors[0].dtype, True
-    for i, t in enumerate(tensors):
+    for t in tensors:
         if t.dtype is not kind:
             alike = False
         if t.shape != first:
+            i = next(i for i, t in enumerate(tensors) if t.shape != first)
             raise RuntimeError(
                 f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and "
                 f"{list(t.shape)} at entry {i}"
@@ -233,7 +234,13 @@ def split_with_sizes(m: Any, input: Array, split_sizes: Any, dim: int = 0) -> tu
     return m.split_at(input, sizes, d)
 
 
-@composite(aliases=("unsafe_split",))
+@composite()
+def unsafe_split(m: Any, input: Array, split_size: Any, dim: int = 0) -> tuple[Array, ...]:
+    """`split`, under the name of the form whose parts may be changed in place."""
+    return m.split(input, split_size, dim)
+
+
+@composite(spellings={"split_size": "split_size_or_sections"})
 def split(m: Any, tensor: Array, split_size_or_sections: Any, dim: int = 0) -> tuple[Array, ...]:
     """`tensor` cut along `dim` into parts of one size (the last can be smaller) or given sizes."""
     if isinstance(split_size_or_sections, (list, tuple)):
@@ -264,7 +271,10 @@ def chunk(m: Any, input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
     return m.split_at(input, [size] * (n // size) + ([n % size] if n % size else []), d)
 
 
-@composite()
+_PLACES = {"sections": "indices_or_sections", "indices": "indices_or_sections"}
+
+
+@composite(spellings={**_PLACES, "tensor_indices_or_sections": "indices_or_sections"})
 def tensor_split(m: Any, input: Array, indices_or_sections: Any, dim: int = 0) -> tuple[Array, ...]:
     """`input` cut along `dim` into a number of nearly equal parts, or at the given places."""
     d, n = _cut(m, "tensor_split", input, dim)
@@ -298,21 +308,21 @@ def _check_rank(name: str, input: Any, least: int) -> None:
         )
 
 
-@composite()
+@composite(spellings=_PLACES)
 def hsplit(m: Any, input: Array, indices_or_sections: Any) -> tuple[Array, ...]:
     """`input` cut side by side, along its second dimension (the first of a vector)."""
     _check_rank("hsplit", input, 1)
     return _numpy_style(m, "hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1)
 
 
-@composite()
+@composite(spellings=_PLACES)
 def vsplit(m: Any, input: Array, indices_or_sections: Any) -> tuple[Array, ...]:
     """`input` cut along its first dimension."""
     _check_rank("vsplit", input, 2)
     return _numpy_style(m, "vsplit", input, indices_or_sections, 0)
 
 
-@composite()
+@composite(spellings=_PLACES)
 def dsplit(m: Any, input: Array, indices_or_sections: Any) -> tuple[Array, ...]:
     """`input` cut along its third dimension."""
     _check_rank("dsplit", input, 3)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import cross_entropy as entropies
+from ..backends.cpu import likelihood as likelihoods
 from ..backends.cpu import loss as kernels
 from .promotion import title, unsupported, widened
 from .record import Array, composite, structured
@@ -67,6 +68,16 @@ def _reduce(loss: Any, factors: Any, word: str, shape: Any, kind: Any) -> tuple[
     return np.asarray(total / divisor).astype(kind, copy=False), np.asarray(divisor)
 
 
+def _reduced(found: Any, word: str, shape: Any, kind: Any) -> tuple[Any, Any]:
+    """A kernel's losses, or their sum or mean, and what that was divided by."""
+    if word == "none":
+        return found.losses.reshape(shape).astype(kind, copy=False), None
+    if word == "sum":
+        return np.array(found.total, kind), None
+    mean = found.total / found.mass if found.mass else math.nan
+    return np.array(mean, kind), np.array(found.mass)
+
+
 def _shares(g: Any, divisor: Any, shape: tuple[int, ...]) -> Any:
     """The gradient of each unreduced loss."""
     wide = widened(g)
@@ -99,6 +110,10 @@ def nll_loss_of_classes(
     word = reduction_word(reduction)
     if input.dtype.kind not in "fV":
         raise unsupported("nll_loss_out_frame", input)
+    scores, chosen = _flattened("nll_loss", input, target, weight)
+    found = likelihoods.likelihood(scores, chosen, weight, ignore_index, word == "none")
+    if found is not None:
+        return _reduced(found, word, target.shape, input.dtype)
     scores, targets = _prepared("nll_loss", input, target, weight, ignore_index)
     loss = targets.weighted(-kernels.picked(scores, targets.classes))
     return _reduce(loss, targets.factors, word, target.shape, input.dtype)
@@ -152,11 +167,20 @@ def nll_loss_back(
     classes = input_size[0 if len(input_size) == 1 else 1]
     n = 1 if len(input_size) == 1 else input_size[0]
     chosen = target.reshape(n, -1 if target.size else math.prod(target.shape[1:]))
+    chosen = chosen.astype(np.int64, copy=False)
+    if target.size and grad.shape in ((), target.shape):
+        squeezed = chosen.reshape(n) if chosen.shape[1] == 1 else chosen
+        share = grad.reshape(squeezed.shape) if grad.ndim else grad
+        count = 1.0 if divisor is None else float(divisor)
+        scale, sizes = 1.0 / count if count else math.inf, (n, classes, *squeezed.shape[1:])
+        found = likelihoods.likelihood_back(
+            share, squeezed, weight, ignore_index, scale, sizes, grad.dtype
+        )
+        if found is not None:
+            return found.reshape(input_size)
     wide = None if weight is None else widened(weight)
     g = widened(grad)
-    targets = kernels.prepare(
-        chosen.astype(np.int64, copy=False), wide, ignore_index, classes, g.dtype
-    )
+    targets = kernels.prepare(chosen, wide, ignore_index, classes, g.dtype)
     g = targets.weighted(-_shares(g, divisor, chosen.shape))
     out = kernels.scattered(g, targets.classes, classes)
     return out.reshape(input_size).astype(grad.dtype, copy=False)

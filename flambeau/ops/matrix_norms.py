@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..compiler import blas_threads
 from .decompositions import adjoint, check_matrix
 from .promotion import is_number
 from .record import Array, composite, structured
@@ -25,7 +26,7 @@ def _matrix_dims(x: Any, dim: Any) -> tuple[int, int]:
     return a, b
 
 
-@composite(method=False, out=True)
+@composite(spellings={"input": "A"}, method=False, out=True)
 def linalg_matrix_norm(
     m: Any,
     A: Array,
@@ -61,7 +62,7 @@ def linalg_matrix_norm(
     return out
 
 
-@composite(method=False, out=True)
+@composite(method=False, out=True, spellings={"input": "A"})
 def linalg_norm(
     m: Any,
     A: Array,
@@ -90,7 +91,7 @@ def linalg_norm(
     return m.linalg_vector_norm(A, ord, dim, keepdim, dtype=dtype)
 
 
-@composite(method=False, out=True)
+@composite(spellings={"input": "A"}, method=False, out=True)
 def linalg_cond(m: Any, A: Array, p: Any = None) -> Array:
     """The condition number in a matrix norm (None: 2)."""
     if A.ndim < 2:
@@ -126,7 +127,7 @@ def _threshold(m: Any, a: Any, values: Any, atol: Any, rtol: Any) -> Any:
     return m.clamp_min(relative, m.unsqueeze(atol, -1))
 
 
-@composite(method=False)
+@composite(method=False, out=True, spellings={"input": "A"})
 def linalg_matrix_rank(
     m: Any,
     A: Array,
@@ -168,18 +169,20 @@ def pseudo_inverse(A: Array, threshold: Array, hermitian: bool = False) -> Array
     if not A.size:
         return np.zeros((*A.shape[:-2], A.shape[-1], A.shape[-2]), A.dtype)
     if hermitian:
-        w, v = np.linalg.eigh(A)
+        with blas_threads.for_matrices(A):
+            w, v = np.linalg.eigh(A)
         keep = np.abs(w) > threshold
         inverse = np.where(keep, 1 / np.where(keep, w, 1), 0)
         return (v * inverse[..., None, :]) @ np.conj(np.swapaxes(v, -1, -2))
-    u, s, vh = np.linalg.svd(A, full_matrices=False)
+    with blas_threads.for_matrices(A):
+        u, s, vh = np.linalg.svd(A, full_matrices=False)
     keep = s > threshold
     inverse = np.where(keep, 1 / np.where(keep, s, 1), 0)
     back = np.conj(np.swapaxes(vh, -1, -2)) * inverse[..., None, :]
     return (back @ np.conj(np.swapaxes(u, -1, -2))).astype(A.dtype, copy=False)
 
 
-@composite(method=False, out=True)
+@composite(spellings={"input": "A"}, method=False, out=True)
 def linalg_pinv(
     m: Any,
     A: Array,
@@ -207,7 +210,13 @@ def pinverse(m: Any, input: Array, rcond: float = 1e-15) -> Array:
     return m.linalg_pinv(input, rcond=rcond)
 
 
-@composite(method=False)
+@composite(
+    spellings={"input": "A", "b": "B"},
+    method=False,
+    out=True,
+    outputs=4,
+    fields=("solution", "residuals", "rank", "singular_values"),
+)
 def linalg_lstsq(
     m: Any, A: Array, B: Array, rcond: Any = None, *, driver: str | None = None
 ) -> tuple[Array, Array, Array, Array]:

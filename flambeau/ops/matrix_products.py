@@ -10,7 +10,17 @@ from .record import Array, composite
 from .shapes import wrap_dim
 
 
-@composite(out=True, aliases=("cross",))
+@composite(out=True)
+def cross(m: Any, input: Array, other: Array, dim: int | None = None) -> Array:
+    """The cross product of vectors along `dim`, by default the first dimension of size three."""
+    if dim is None:
+        dim = next((d for d, n in enumerate(input.shape) if n == 3), None)
+        if dim is None:
+            raise RuntimeError(f"no dimension of size 3 in input (of shape {list(input.shape)})")
+    return m.linalg_cross(input, other, dim=dim)
+
+
+@composite(method=False, out=True)
 def linalg_cross(m: Any, input: Array, other: Array, *, dim: int = -1) -> Array:
     """The cross product of vectors of three elements along `dim`."""
     if input.ndim != other.ndim:
@@ -36,7 +46,7 @@ def linalg_vecdot(m: Any, x: Array, y: Array, *, dim: int = -1) -> Array:
     return m.sum(m.conj(x) * y, dim)
 
 
-@composite(method=False)
+@composite(method=False, out=True)
 def linalg_multi_dot(m: Any, tensors: Sequence[Any]) -> Array:
     """The product of two or more matrices, in the cheapest order (vectors may be at the ends)."""
     if len(tensors) < 2:
@@ -90,7 +100,7 @@ def _rising_powers(m: Any, x: Any, count: int) -> Any:
 
 
 @composite(method=False)
-def linalg_vander(m: Any, x: Array, *, N: int | None = None) -> Array:
+def linalg_vander(m: Any, x: Array, N: int | None = None) -> Array:
     """The powers 0 to N - 1 of the elements of the last dimension, in rows."""
     x = m.reshape(x, (1,)) if not x.ndim else x
     if N is not None and N <= 1:
@@ -111,7 +121,7 @@ def _size(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
-@composite(method=False)
+@composite(spellings={"input": "A"}, method=False, out=True)
 def linalg_tensorinv(m: Any, A: Array, ind: int = 2) -> Array:
     """The inverse of A seen as a matrix from its last dimensions to its first `ind`."""
     if ind <= 0:
@@ -126,7 +136,7 @@ def linalg_tensorinv(m: Any, A: Array, ind: int = 2) -> Array:
     return m.reshape(inverse, (*back, *front))
 
 
-@composite(method=False)
+@composite(spellings={"input": "A", "other": "B"}, method=False, out=True)
 def linalg_tensorsolve(m: Any, A: Array, B: Array, dims: Any = None) -> Array:
     """X with tensordot(A, X) = B over all dimensions of X."""
     if dims is not None:

@@ -64,8 +64,9 @@ def _batch_norm_pieces(
         centred = input - m.mean(input, dims, True)
         var = m.mean(centred * centred, dims, True)
     else:
-        centred = input - m.reshape(running_mean, shape)
-        var = m.reshape(running_var, shape)
+        kind = m.dtype(input)
+        centred = input - m.cast(m.reshape(running_mean, shape), kind)
+        var = m.cast(m.reshape(running_var, shape), kind)
     out = centred * m.rsqrt(var + eps)
     if weight is not None:
         out = out * m.reshape(weight, shape)

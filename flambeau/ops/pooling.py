@@ -393,24 +393,18 @@ def _adaptive_max_pool(
 
 
 @composite(method=False)
-def adaptive_max_pool1d(
-    m: Any, input: Array, output_size: Any, return_indices: bool = True
-) -> Array:
+def adaptive_max_pool1d(m: Any, input: Array, output_size: Any, return_indices: bool = True) -> Any:
     """Largest value of each of `output_size` even parts of (N, C, L), with its position in L."""
     return _adaptive_max_pool(m, "adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
 @composite(method=False)
-def adaptive_max_pool2d(
-    m: Any, input: Array, output_size: Any, return_indices: bool = True
-) -> Array:
+def adaptive_max_pool2d(m: Any, input: Array, output_size: Any, return_indices: bool = True) -> Any:
     """Largest value of each of `output_size` even parts of (N, C, H, W), with its position."""
     return _adaptive_max_pool(m, "adaptive_max_pool2d", 2, input, output_size, return_indices)
 
 
 @composite(method=False)
-def adaptive_max_pool3d(
-    m: Any, input: Array, output_size: Any, return_indices: bool = True
-) -> Array:
+def adaptive_max_pool3d(m: Any, input: Array, output_size: Any, return_indices: bool = True) -> Any:
     """Largest value of each of `output_size` even parts of (N, C, D, H, W), with its position."""
     return _adaptive_max_pool(m, "adaptive_max_pool3d", 3, input, output_size, return_indices)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..backends import sparse
 from ..backends.cpu import selection
 from ..backends.cpu.scalars import SPECIAL, numpy_function
 from ..compiler.expressions import PRIMITIVES, render_python
@@ -131,6 +132,19 @@ class RawReader:
         """`x` where `condition` holds, else `y`."""
         is_array = isinstance(condition, np.ndarray)
         return selection.where(condition, x, y) if is_array else np.where(condition, x, y)
+
+    @staticmethod
+    def sparse_rows(rows: Any, indices: Any, shape: Any, padding_idx: int) -> Any:
+        """A sparse array of `shape` with `rows` added at the rows `indices`, but the padding's."""
+        at, kept = sparse.row_places(indices, padding_idx)
+        flat = rows.reshape(-1, shape[1])
+        return sparse.Coordinates(at, flat if kept is None else flat[kept], shape, False)
+
+    @staticmethod
+    def sparse_elements(values: Any, dim: int, index: Any, shape: Any) -> Any:
+        """A sparse array of `shape` with `values` added at `index` along `dim`."""
+        at = sparse.element_places(index, dim, len(shape))
+        return sparse.Coordinates(at, values.reshape(-1), shape, False)
 
     @staticmethod
     def dtype(x: Any) -> dtypes.dtype:

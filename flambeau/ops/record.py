@@ -50,9 +50,10 @@ class Op:
     the names by which a tuple of results can be read (``result`` its type's name), ``node`` the
     name on the tape where it is not the op's own. ``refuse`` lists the kinds of numbers an
     element-wise op does not take: "b" bool ("B": even as one operand of several), "i" integers,
-    "f" real and "c" complex floating point.
+    "f" real and "c" complex floating point; "d": tensors of different dtypes.
+    ``spellings`` gives other names under which arguments are taken by keyword: ``{other: own}``.
     ``numbers`` says which of its tensor arguments may be numbers: those to the "right" of the
-    first, "one" (any, but not all), "both" or "none".
+    first, the "last", "one" (any, but not all), "both" or "none".
     """
 
     name: str
@@ -80,6 +81,7 @@ class Op:
     node: str = ""
     refuse: str = ""
     numbers: str = "right"
+    spellings: dict[str, str] = field(default_factory=dict)
     retypes: bool = False
     may_copy: bool = False
     through: bool = False

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..backends.cpu import reductions as kernels
+from ..backends.cpu.counting import add as add_integers
 from .record import Array, composite, reduction
 from .shapes import count, restore_dims, wrap_dim, wrap_dims
 
@@ -57,7 +58,11 @@ def _check_inexact(name: str, input: Array, dtype: Any) -> None:
 def sum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
     """The sum of all elements, or over the dimensions `dim`; integers are summed as int64."""
     work, kind = accumulator(input, dtype)
-    total = kernels.add(input, wrap_dims(dim, input.ndim), work, keepdim)
+    axes = wrap_dims(dim, input.ndim)
+    if work == np.int64 and input.dtype.kind in "iub":
+        total = add_integers(input, axes, keepdim)
+    else:
+        total = kernels.add(input, axes, work, keepdim)
     if total.__class__ is not np.ndarray:
         total = np.asarray(total)
     return total if kind is work else total.astype(kind, copy=False)
@@ -89,6 +94,10 @@ def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 )
 def nansum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
     """`sum` with NaN counted as zero."""
+    if dtype is not None and dtype.is_complex:
+        raise NotImplementedError(f"nansum is not implemented for '{dtype.title}'")
+    if input.dtype.kind == "c":
+        raise RuntimeError("nansum on CPU does not support complex inputs")
     if input.dtype.kind in "fV":
         input = np.where(np.isnan(input), input.dtype.type(0), input)
     return sum.forward(input, dim, keepdim, dtype=dtype)
@@ -99,6 +108,16 @@ def nanmean(
     m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Array:
     """The mean of the elements that are not NaN."""
+    if not m.dtype(input).inexact:
+        raise RuntimeError(
+            "nanmean(): expected input to have floating point or complex dtype but got "
+            f"{m.dtype(input).title}"
+        )
+    if dtype is not None and not dtype.inexact:
+        raise RuntimeError(
+            "nanmean(): could not infer output dtype. Optional dtype must be either a floating "
+            f"point or complex dtype. Got: {dtype.title}"
+        )
     counted = m.sum(m.logical_not(m.isnan(input)), dim, keepdim)
     return m.true_divide(m.nansum(input, dim, keepdim, dtype=dtype), counted)
 
@@ -169,4 +188,5 @@ def _truths(input: Array) -> Array:
 @reduction(excuse="an integer")
 def count_nonzero(input: Array, dim: Any = None) -> Array:
     """How many elements are not zero, int64."""
-    return np.asarray(np.count_nonzero(input, axis=wrap_dims(dim, input.ndim)), np.int64)
+    truth = input if input.dtype == np.bool_ else input != 0
+    return np.asarray(add_integers(truth, wrap_dims(dim, input.ndim)), np.int64)

@@ -7,12 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..backends.cpu import scans
 from ..backends.cpu.scalars import logaddexp
 from .promotion import is_half, is_number, title, widened
 from .record import Array, composite, structured
 from .reductions import accumulator
 from .shapes import wrap_dim
+
+
+def _running_kind(name: str, input: Array, dtype: Any) -> Any:
+    """The NumPy dtype of a running sum or product."""
+    _, kind = accumulator(input, dtype)
+    if kind.kind == "b":
+        raise NotImplementedError(f"{name} is not implemented for 'Bool'")
+    return kind
 
 
 def _reverse_sum(m: Any, g: Any, dim: int) -> Any:
@@ -22,7 +31,7 @@ def _reverse_sum(m: Any, g: Any, dim: int) -> Any:
 @structured(out=True, inplace=True, grad={"input": lambda m, g, dim: _reverse_sum(m, g, dim)})
 def cumsum(input: Array, dim: int, *, dtype: Any = None) -> Array:
     """The running sum along `dim`; integers are summed as int64."""
-    _, kind = accumulator(input, dtype)
+    kind = _running_kind("cumsum", input, dtype)
     d = wrap_dim(dim, input.ndim)
     if not input.ndim:
         return input.astype(kind)
@@ -52,7 +61,7 @@ def _cumprod_gradient(m: Any, g: Any, x: Any, out: Any, dim: int) -> Any:
 )
 def cumprod(input: Array, dim: int, *, dtype: Any = None) -> Array:
     """The running product along `dim`; integers are multiplied as int64."""
-    _, kind = accumulator(input, dtype)
+    kind = _running_kind("cumprod", input, dtype)
     d = wrap_dim(dim, input.ndim)
     if not input.ndim:
         return input.astype(kind)
@@ -60,6 +69,8 @@ def cumprod(input: Array, dim: int, *, dtype: Any = None) -> Array:
 
 
 def _running(input: Array, dim: int, pick: Any) -> tuple[Array, Array]:
+    if not input.size:  # PyTorch asks nothing of it
+        return input.copy(), np.zeros(input.shape, np.int64)
     if input.dtype.kind == "c":
         raise NotImplementedError(f"cummax and cummin are not implemented for '{title(input)}'")
     d = wrap_dim(dim, input.ndim)
@@ -172,12 +183,21 @@ def _pairs(m: Any, y: Any, d: int) -> tuple[Any, Any, int]:
     return m.narrow(y, d, start, count), m.narrow(y, d, 0, count), count
 
 
+def _check_trapezoid(m: Any, name: str, y: Any, dx: Any) -> None:
+    if not y.ndim:
+        raise IndexError(f"{name}: a tensor without dimensions has none to sum along")
+    if m.dtype(y).category == dtypes.BOOL:
+        raise RuntimeError(f"{name}: received a bool input for `y`, but bool is not supported")
+    if not isinstance(dx, (int, float)) or isinstance(dx, bool):
+        raise RuntimeError(f"{name}: Currently, we only support dx as a real number.")
+
+
 def _panels(m: Any, y: Any, x: Any, dx: Any, dim: int) -> tuple[Any, int]:
     """Twice the area of each panel under `y` along `dim`."""
     d = wrap_dim(dim, y.ndim)
     if x is None:
         right, left, _ = _pairs(m, y, d)
-        return m.add(right, left) * (1 if dx is None else dx), d
+        return m.add(right, left) * dx, d
     if x.ndim == 1:
         shape = [1] * y.ndim
         shape[d] = x.shape[0]
@@ -192,15 +212,23 @@ def _panels(m: Any, y: Any, x: Any, dx: Any, dim: int) -> tuple[Any, int]:
 
 
 @composite(method=False, aliases=("trapz",))
-def trapezoid(m: Any, y: Array, x: Any = None, dx: Any = None, dim: int = -1) -> Array:
+def trapezoid(m: Any, y: Array, x: Any = None, dx: Any = 1, dim: int = -1) -> Array:
     """The area under `y` along `dim` by the trapezoidal rule, at points `x` or in steps of `dx`."""
     x, dx = (None, x) if x is not None and is_number(x) else (x, dx)
+    _check_trapezoid(m, "trapezoid", y, dx)
+    d = wrap_dim(dim, y.ndim)
+    if x is None and not y.shape[d]:
+        return m.sum(y, d, dtype=m.dtype(y))
+    if x is None:
+        ends = m.select(y, d, 0) + m.select(y, d, -1)
+        return (m.sum(y, d) - ends * 0.5) * dx
     panels, d = _panels(m, y, x, dx, dim)
     return m.sum(panels, d) / 2.0
 
 
 @composite(method=False)
-def cumulative_trapezoid(m: Any, y: Array, x: Any = None, dx: Any = None, dim: int = -1) -> Array:
+def cumulative_trapezoid(m: Any, y: Array, x: Any = None, dx: Any = 1, dim: int = -1) -> Array:
     """The running area under `y` along `dim` by the trapezoidal rule."""
+    _check_trapezoid(m, "cumulative_trapezoid", y, dx)
     panels, d = _panels(m, y, x, dx, dim)
     return m.cumsum(panels, d) / 2.0

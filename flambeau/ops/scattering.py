@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from .shapes import wrap_dim
 
 def _checked(name: str, input: Array, dim: int, index: Array, src: Array | None) -> int:
     d = wrap_dim(dim, input.ndim)
+    if src is not None and input.dtype != src.dtype:
+        raise RuntimeError(
+            f"{name}(): Expected self.dtype to be equal to src.dtype, but got {title(input)} "
+            f"and {title(src)}"
+        )
     if not index.size:
         return d
     if max(input.ndim, 1) != max(index.ndim, 1):
@@ -23,11 +29,6 @@ def _checked(name: str, input: Array, dim: int, index: Array, src: Array | None)
             f"{list(index.shape)} and {list(input.shape)})"
         )
     if src is not None:
-        if input.dtype != src.dtype:
-            raise RuntimeError(
-                f"{name}(): Expected self.dtype to be equal to src.dtype, but got {title(input)} "
-                f"and {title(src)}"
-            )
         if max(src.ndim, 1) != max(index.ndim, 1):
             raise RuntimeError(
                 f"Index tensor must have the same number of dimensions as src tensor ({name}: "
@@ -136,6 +137,7 @@ def scatter(
 def scatter_add(input: Array, dim: int, index: Array, src: Array) -> None:
     """`input` with the elements of `src` added at `index` along `dim`; indices may repeat."""
     d = _checked("scatter_add", input, dim, index, src)
+    index, src = (x if x.ndim or not input.ndim else x.reshape(1) for x in (index, src))
     if index.size:
         _fold_in("scatter_add", input, d, index, _cut(src, index), "sum")
 
@@ -261,6 +263,7 @@ def scatter_reduce(
             f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
         )
     d = _checked("scatter_reduce", input, dim, index, src)
+    index, src = (x if x.ndim or not input.ndim else x.reshape(1) for x in (index, src))
     if not index.size:
         return
     wide = widened(input)
@@ -291,6 +294,16 @@ def index_reduce(
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(
             f"index_reduce(): Expected reduce to be prod, mean, amax or amin but got {reduce}."
+        )
+    if index.ndim > 1:
+        raise IndexError(
+            f"index_reduce_(): Index is supposed to be a vector, but got dim: {index.ndim}"
+        )
+    rows = source.shape[wrap_dim(dim, source.ndim)] if source.ndim else 1
+    if math.prod(index.shape) != rows:
+        raise RuntimeError(
+            f"index_reduce_(): Number of indices ({math.prod(index.shape)}) should be equal to "
+            f"source.size(dim): ({rows}), for dim: {dim}"
         )
     if not input.ndim:
         index = m.reshape(index, ())

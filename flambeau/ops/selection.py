@@ -67,7 +67,7 @@ def argwhere(m: Any, input: Array) -> Array:
     return m.nonzero_rows(input)
 
 
-@structured(excuse="indices")
+@structured(excuse="indices", out=True)
 def nonzero_static(input: Array, *, size: int, fill_value: int = -1) -> Array:
     """`nonzero` with exactly `size` rows: cut off, or filled up with `fill_value`."""
     if size < 0:
@@ -129,7 +129,7 @@ def _filled(input: Array, mask: Array, value: Any) -> Array:
 )
 def masked_fill_number(input: Array, mask: Array, value: Any) -> Array:
     """`input` with a number where `mask` holds."""
-    if isinstance(value, complex) and input.dtype.kind != "c":
+    if isinstance(value, complex) and input.dtype.kind not in "cb":
         raise RuntimeError("value cannot be converted to type without overflow")
     return _filled(input, mask, value)
 

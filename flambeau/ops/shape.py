@@ -123,6 +123,8 @@ def flatten(m: Any, input: Array, start_dim: int = 0, end_dim: int = -1) -> Arra
 def unflatten(m: Any, input: Array, dim: int, sizes: Sequence[int]) -> Array:
     """`input` with dimension `dim` split into `sizes` (one may be -1)."""
     shape = tuple(input.shape)
+    if not shape:
+        raise IndexError("unflatten: a tensor without dimensions has none to split")
     d = wrap_dim(dim, len(shape))
     if not len(sizes):
         raise RuntimeError("unflatten: sizes must be non-empty")
@@ -163,7 +165,7 @@ def unsqueeze(input: Array, dim: int) -> Array:
 # ---------------------------------------------------------------- another order
 @view(
     grad={"input": lambda m, g, dim0, dim1: m.transpose(g, dim0, dim1)},
-    aliases=("swapaxes", "swapdims"),
+    aliases=("swapdims",),
 )
 def transpose(input: Array, dim0: int, dim1: int) -> Array:
     """`input` with two dimensions exchanged, as a view."""
@@ -172,6 +174,12 @@ def transpose(input: Array, dim0: int, dim1: int) -> Array:
     except (ValueError, TypeError):
         a, b = wrap_dim(dim0, input.ndim), wrap_dim(dim1, input.ndim)
         return input.swapaxes(a, b) if input.ndim else input.view()
+
+
+@composite()
+def swapaxes(m: Any, input: Array, axis0: int, axis1: int) -> Array:
+    """`input` with two dimensions exchanged, as a view."""
+    return m.transpose(input, axis0, axis1)
 
 
 @view(grad={"input": lambda m, g: m.t(g)})
@@ -185,6 +193,8 @@ def t(input: Array) -> Array:
 @view(grad={"input": lambda m, g, dims: m.permute(g, _inverse(dims))}, varargs="dims")
 def permute(input: Array, dims: Any) -> Array:
     """`input` with its dimensions in the order `dims`, as a view."""
+    if dims.__class__ is int:
+        raise TypeError("permute(): argument 'dims' must be tuple of ints, not int")
     try:
         return input.transpose(dims)
     except (ValueError, TypeError):
@@ -279,7 +289,11 @@ def expand(input: Array, size: Any, *, implicit: bool = False) -> Array:
                 f"non-singleton dimension {i}.  Target sizes: {sizes}.  Tensor sizes: "
                 f"{list(input.shape)}"
             )
-    return np.broadcast_to(input, sizes)
+    out = np.broadcast_to(input, sizes)
+    if out.size > input.size or not input.flags.writeable:
+        return out
+    steps = out.strides if out.size else (0,) * out.ndim  # nothing repeats: it can be written to
+    return np.lib.stride_tricks.as_strided(input, sizes, steps)
 
 
 def _repeated(input: Array, size: Any) -> Array | None:
@@ -288,6 +302,8 @@ def _repeated(input: Array, size: Any) -> Array | None:
     if extra < 0 or not input.flags.c_contiguous or input.dtype.kind == "V":
         return None
     steps = [0] * extra
+    if extra and min(size[:extra]) < 0:
+        return None
     for n, old, step in zip(size[extra:], input.shape, input.strides, strict=True):
         if n != old and (old != 1 or n < 0):
             return None
@@ -296,7 +312,8 @@ def _repeated(input: Array, size: Any) -> Array | None:
         out: Array = np.ndarray(size, input.dtype, input, 0, steps)
     except (TypeError, ValueError):
         return None
-    out.flags.writeable = False
+    if out.size > input.size:
+        out.flags.writeable = False
     return out
 
 
@@ -306,7 +323,7 @@ def expand_as(m: Any, input: Array, other: Array) -> Array:
     return m.expand(input, tuple(other.shape))
 
 
-@composite()
+@composite(varargs="size")
 def broadcast_to(m: Any, input: Array, size: Any) -> Array:
     """`input` expanded to `size`."""
     return m.expand(input, tuple(size))
@@ -388,7 +405,7 @@ def narrow(input: Array, dim: int, start: Any, length: int) -> Array:
     return input[at_dim(d, slice(start, start + length))]
 
 
-@composite()
+@composite(out=True)
 def narrow_copy(m: Any, input: Array, dim: int, start: int, length: int) -> Array:
     """A copy of `length` rows of `input` along `dim` from `start` on."""
     return m.clone(m.narrow(input, dim, start, length))
@@ -415,6 +432,8 @@ def slice_of(
 ) -> Array:
     """Every `step`-th row of `input` along `dim` from `start` to before `end`, as a view."""
     d = wrap_dim(dim, input.ndim)
+    if step <= 0:
+        raise RuntimeError("slice step must be positive")
     return m.basic_index(input, at_dim(d, slice(start, end, step)))
 
 

@@ -17,7 +17,9 @@ def _along(name: str, function: Any, input: Array, dim: int, dtype: Any) -> Arra
     axis = wrap_dim(dim, input.ndim)
     if dtype is not None:
         input = input.astype(dtype.numpy_dtype, copy=False)
-    elif input.dtype.kind not in "fV":
+    if not input.size:  # PyTorch asks nothing of its dtype
+        return input.copy()
+    if input.dtype.kind not in "fV":
         raise unsupported(f"{name}_lastdim_kernel_impl", input)
     return function(input, axis) if input.ndim else function(input.reshape(1), 0).reshape(())
 
@@ -27,7 +29,8 @@ def _along(name: str, function: Any, input: Array, dim: int, dtype: Any) -> Arra
         "input": lambda m, g, out, dim, input_dtype: m.cast(
             m.softmax_back(g, out, dim), input_dtype
         )
-    }
+    },
+    out=True,
 )
 def softmax(input: Array, dim: int, dtype: Any = None) -> Array:
     """``exp(input)`` divided by its sum along `dim`; computed in `dtype` if that is given.
@@ -43,7 +46,8 @@ def softmax(input: Array, dim: int, dtype: Any = None) -> Array:
         "input": lambda m, g, out, dim, input_dtype: m.cast(
             m.log_softmax_back(g, out, dim), input_dtype
         )
-    }
+    },
+    out=True,
 )
 def log_softmax(input: Array, dim: int, dtype: Any = None) -> Array:
     """The logarithm of `softmax`, computed without overflow."""

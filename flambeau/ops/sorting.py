@@ -60,6 +60,7 @@ def _taken(x: Array, order: Array, d: int) -> Array:
 )
 def sort_along(input: Array, dim: int, descending: bool) -> tuple[Array, Array]:
     """`input` sorted along `dim`, and where the elements came from."""
+    _refuse_complex("sort", input)
     d = wrap_dim(dim, input.ndim)
     if not input.ndim:
         return input.copy(), np.asarray(0)
@@ -121,9 +122,15 @@ def topk(
 
 
 # ---------------------------------------------------------------- unique elements
+def _refuse_complex(name: str, input: Array) -> None:
+    if input.dtype.kind == "c":
+        raise NotImplementedError(f"{name} is not implemented for complex numbers")
+
+
 @structured(method=False, outputs=3, meta=shape_from_values, excuse="no derivative")
 def unique_of(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
     """The sorted unique elements (or slices along `dim`), inverse indices and counts."""
+    _refuse_complex("unique", input)
     if dim is None:
         values, inverse, counts = kernels.unique(input.reshape(-1))
         return values, inverse.reshape(input.shape), counts
@@ -143,10 +150,12 @@ def unique_of(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
 @structured(method=False, outputs=3, meta=shape_from_values, excuse="no derivative")
 def unique_runs(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
     """The first element (or slice) of each run of equal ones, run numbers and run lengths."""
+    _refuse_complex("unique", input)
     flat = dim is None
     x = input.reshape(-1) if dim is None else np.moveaxis(input, wrap_dim(dim, input.ndim), 0)
     if not len(x):
-        return input.copy(), np.zeros(input.shape if flat else 0, np.int64), np.zeros(0, np.int64)
+        values = input.reshape(-1).copy() if flat else input.copy()
+        return values, np.zeros(input.shape if flat else 0, np.int64), np.zeros(0, np.int64)
     changed = x[1:] != x[:-1]
     if changed.ndim > 1:
         changed = changed.any(tuple(range(1, changed.ndim)))

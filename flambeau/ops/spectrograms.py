@@ -226,7 +226,7 @@ def _divided(m: Any, signal: Any, squares: Any, call: str, start: int, length: i
     end = total - start if length is None else start + length
     have = max(min(end, total) - start, 0)
     signal, squares = m.narrow(signal, -1, start, have), m.narrow(squares, -1, start, have)
-    if have and not bool(m.amin(m.abs(m.constant(squares))) > 1e-11):
+    if have and not m.holds(m.amin(m.abs(m.constant(squares))) > 1e-11):
         raise RuntimeError(f"{call}: window overlap add min: the windows leave a sample uncovered")
     result = signal / squares
     if end - start > have:

@@ -83,7 +83,7 @@ def _spread_options(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, floa
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if correction is None:
-        correction = 0 if unbiased is False else 1
+        correction = 1 if unbiased else 0
     return dim, correction
 
 
@@ -92,7 +92,7 @@ def var(
     m: Any,
     input: Array,
     dim: Any = None,
-    unbiased: bool | None = None,
+    unbiased: bool = True,
     keepdim: bool = False,
     *,
     correction: float | None = None,
@@ -107,7 +107,7 @@ def std(
     m: Any,
     input: Array,
     dim: Any = None,
-    unbiased: bool | None = None,
+    unbiased: bool = True,
     keepdim: bool = False,
     *,
     correction: float | None = None,
@@ -122,7 +122,7 @@ def var_mean(
     m: Any,
     input: Array,
     dim: Any = None,
-    unbiased: bool | None = None,
+    unbiased: bool = True,
     keepdim: bool = False,
     *,
     correction: float | None = None,
@@ -137,7 +137,7 @@ def std_mean(
     m: Any,
     input: Array,
     dim: Any = None,
-    unbiased: bool | None = None,
+    unbiased: bool = True,
     keepdim: bool = False,
     *,
     correction: float | None = None,
@@ -172,6 +172,7 @@ def _norm_gradient(m: Any, g: Any, x: Any, out: Any, ord: float, dim: Any, keepd
 
 
 @reduction(
+    spellings={"input": "x"},
     method=False,
     out=True,
     node="LinalgVectorNormBackward0",
@@ -236,17 +237,12 @@ def norm(
     dtype: Any = None,
 ) -> Array:
     """The p-norm over `dim`; "fro" is the 2-norm, "nuc" the sum of the singular values."""
+    into = {} if out is None else {"out": out}
     if p == "nuc":
-        if dim is not None:
-            input = m.movedim(input, tuple(dim), (-2, -1))
-        values = m.sum(m.linalg_svdvals(input), -1)
-        if keepdim:
-            values = m.unsqueeze(m.unsqueeze(values, -1), -1)
-        result = values if dim is None or not keepdim else m.movedim(values, (-2, -1), tuple(dim))
-    else:
-        order = 2 if p in ("fro", None) else p
-        result = m.linalg_vector_norm(input, order, dim, keepdim, dtype=dtype)
-    return result if out is None else out.copy_(result)
+        pair = (-2, -1) if dim is None else dim
+        return m.linalg_matrix_norm(input, "nuc", pair, keepdim, dtype=dtype, **into)
+    order = 2 if p in ("fro", None) else p
+    return m.linalg_vector_norm(input, order, dim, keepdim, dtype=dtype, **into)
 
 
 @composite()
@@ -283,7 +279,7 @@ def _check_quantile(name: str, m: Any, x: Any, q: Any, interpolation: str) -> No
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
     if q.ndim > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
-    if bool(m.any(m.logical_or(q < 0, q > 1))):
+    if not m.holds(m.all(m.logical_and(q >= 0, q <= 1))):
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
 
 
@@ -312,7 +308,7 @@ def _quantile(
         rank = m.where(m.any(unknown, -1, True), float(n - 1), rank)
     values = m.movedim(_between(m, ranked, rank, interpolation), -1, 0)
     if keepdim:
-        kept = (1,) * len(shape) if flat else (*shape[:d], 1, *shape[d + 1 :])
+        kept = (1,) * len(shape) if flat or not shape else (*shape[:d], 1, *shape[d + 1 :])
         values = m.reshape(values, (values.shape[0], *kept))
     return values if q.ndim else m.reshape(values, tuple(values.shape[1:]))
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu.elementwise import Fused
+from ..compiler.expressions import trace
 from .promotion import floated
 from .record import TO_FLOAT, Array, Op, composite, pointwise, structured
 
@@ -250,15 +252,22 @@ round = pointwise(
 )
 
 
+def _refuse_complex(m: Any, name: str, input: Any) -> None:
+    if m.dtype(input).is_complex:
+        raise RuntimeError(f"{name} is not supported for complex tensors.")
+
+
 @composite(inplace=True, out=True)
 def deg2rad(m: Any, input: Array) -> Array:
     """Degrees to radians."""
+    _refuse_complex(m, "deg2rad", input)
     return m.mul(m.floating(input), _PI / 180.0)
 
 
 @composite(inplace=True, out=True)
 def rad2deg(m: Any, input: Array) -> Array:
     """Radians to degrees."""
+    _refuse_complex(m, "rad2deg", input)
     return m.mul(m.floating(input), 180.0 / _PI)
 
 
@@ -286,12 +295,37 @@ def nan_to_num(
         return out
     from ml_dtypes import finfo
 
-    limits = finfo(input.dtype)
-    out = input.copy()
-    out[np.isnan(input)] = 0.0 if nan is None else nan
-    out[input == np.inf] = limits.max if posinf is None else posinf
-    out[input == -np.inf] = limits.min if neginf is None else neginf
+    kind, limits = input.dtype, finfo(input.dtype)
+    numbers = [
+        np.asarray(given if given is not None else usual).astype(kind)
+        for given, usual in ((nan, 0.0), (posinf, limits.max), (neginf, limits.min))
+    ]
+    if input.size >= _ORDINARY.least:
+        work = np.dtype(np.float32) if kind.itemsize < 4 else kind
+        found = _ORDINARY.convert([input, *numbers], work, kind)
+        if found is not None:
+            return found
+    return _ordinary(input, *numbers)
+
+
+def _ordinary(x: Array, nan: Array, high: Array, low: Array) -> Array:
+    out = x.copy()
+    out[np.isnan(x)] = nan
+    out[x == np.inf] = high
+    out[x == -np.inf] = low
     return out
+
+
+_ORDINARY = Fused(
+    "nan_to_num",
+    trace(
+        lambda m, x, nan, high, low: m.where(
+            m.isnan(x), nan, m.where(x >= math.inf, high, m.where(x <= -math.inf, low, x))
+        )
+    ),
+    ("x", "nan", "high", "low"),
+    _ordinary,
+)
 
 
 @structured(outputs=2, fields=("mantissa", "exponent"), result="frexp", out=True,

@@ -262,7 +262,7 @@ def binary_cross_entropy(
         )
     if math.prod(input.shape):
         plain, dims = m.constant(input), tuple(range(input.ndim))
-        if not (m.amin(plain, dims) >= 0 and m.amax(plain, dims) <= 1):
+        if not (m.holds(m.amin(plain, dims) >= 0) and m.holds(m.amax(plain, dims) <= 1)):
             raise RuntimeError("all elements of input should be between 0 and 1")
     return _weighted(m, input, target, "binary_cross_entropy_terms", weight, reduction)
 

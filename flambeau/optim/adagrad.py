@@ -90,6 +90,18 @@ class Adagrad(ElementwiseOptimizer):
         start = complex(start, start) if p.is_complex() else start
         return {"step": scalar_state(0.0), "sum": fl.full_like(p, start)}
 
+    def take_sparse_(self, group: dict[str, Any], p: Tensor, g: Tensor) -> None:
+        if group["weight_decay"] != 0:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        state = self.state_of(group, p)
+        options = self.coefficients(group, self.advance_(group, p, state))
+        g = (-g if group["maximize"] else g).coalesce()
+        total = state["sum"]
+        total.add_(g * g)
+        spread = total.sparse_mask(g).values().sqrt() + options["eps"]
+        change = fl.sparse_coo_tensor(g.indices(), g.values() / spread, g.shape, is_coalesced=True)
+        p.add_(change, alpha=-float(options["lr"]))
+
     def coefficients(self, group: dict[str, Any], key: float) -> dict[str, Any]:
         return {
             "lr": group["lr"] / (1 + (key - 1) * group["lr_decay"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from ..autograd import enable_grad
+from ..autograd import enable_grad, no_grad
 from ..tensor import Tensor
 from ..tensor import functions as fl
 from ..tensor.updates import Row, Rule, apply_rule_, apply_to_tensors_, count_
@@ -58,6 +58,12 @@ class ElementwiseOptimizer(Optimizer):
         """The rule's keyword arguments for the parameters whose `advance_` returned `key`."""
         raise NotImplementedError
 
+    def take_sparse_(self, group: dict[str, Any], p: Tensor, g: Tensor) -> None:
+        """Change `p` once by its sparse gradient; RuntimeError where the algorithm has no way."""
+        raise RuntimeError(
+            f"{type(self).__name__} does not support sparse gradients{self.sparse_hint}"
+        )
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change the parameters once by their gradients; returns ``closure()`` if that is given."""
         loss = evaluate(closure)
@@ -73,9 +79,9 @@ class ElementwiseOptimizer(Optimizer):
             if g is None:
                 continue
             if g.is_sparse:
-                raise RuntimeError(
-                    f"{type(self).__name__} does not support sparse gradients{self.sparse_hint}"
-                )
+                with no_grad():
+                    self.take_sparse_(group, p, g)
+                continue
             state = self.state_of(group, p)
             key = self.advance_(group, p, state)
             batches.setdefault(key, []).append((p, g, *[state[name] for name in names]))

@@ -97,6 +97,23 @@ class SGD(ElementwiseOptimizer):
             state["momentum_buffer"] = fl.zeros_like(p)
         return first
 
+    def take_sparse_(self, group: dict[str, Any], p: Tensor, g: Tensor) -> None:
+        if group["maximize"]:
+            g = -g
+        if group["weight_decay"] != 0:
+            g = g.add(p, alpha=float(group["weight_decay"]))
+        momentum = group["momentum"]
+        if momentum != 0:
+            state = self.state[p]
+            velocity = state.get("momentum_buffer")
+            if velocity is None:
+                velocity = g.clone()
+            else:
+                velocity = (velocity * momentum).add(g, alpha=1 - group["dampening"])
+            state["momentum_buffer"] = velocity
+            g = g.add(velocity, alpha=momentum) if group["nesterov"] else velocity
+        p.add_(g, alpha=-float(group["lr"]))
+
     def coefficients(self, group: dict[str, Any], key: bool) -> dict[str, Any]:
         names = ("lr", "momentum", "weight_decay", "maximize", "nesterov")
         return {

@@ -181,6 +181,7 @@ REBUILDERS = {
     "torch._utils._rebuild_tensor_v2": "rebuild_tensor",
     "torch._utils._rebuild_tensor_v3": "rebuild_typed_tensor",
     "torch._utils._rebuild_parameter": "rebuild_parameter",
+    "torch._utils._rebuild_sparse_tensor": "rebuild_sparse_tensor",
     "torch._utils._rebuild_parameter_with_state": "rebuild_parameter",
     "torch._utils._rebuild_meta_tensor_no_storage": "rebuild_meta_tensor",
     "torch._tensor._rebuild_from_type_v2": "rebuild_from_type",

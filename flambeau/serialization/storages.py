@@ -12,6 +12,7 @@ import numpy as np
 from .. import devices, dtypes
 from ..tensor import Buffer, Parameter, Tensor, core
 from ..tensor.core import from_array
+from ..tensor.layouts import sparse_from_parts
 from .names import SafeCall, StorageType
 
 MAX_DIMENSIONS = 64
@@ -186,6 +187,18 @@ class TensorBuilder:
         if not isinstance(data, Tensor):
             raise self._fail("a Parameter has no tensor")
         return self.set_attributes(Parameter(data, bool(requires_grad)), state)
+
+    def rebuild_sparse_tensor(self, layout: Any, parts: Any) -> Any:
+        """A sparse tensor of its indices, values, size and (in coordinates) coalescedness."""
+        if not isinstance(layout, devices.layout) or not isinstance(parts, tuple):
+            raise self._fail("a sparse tensor has no layout or no parts")
+        if layout is devices.sparse_coo and len(parts) == 3:
+            parts = (*parts, None)  # files of PyTorch's before 2.0
+        if len(parts) != 4:
+            raise self._fail(f"a sparse tensor has {len(parts)} parts")
+        made, check = sparse_from_parts(layout, parts, self._fail)
+        self._finish.append(check)
+        return made
 
     def rebuild_meta_tensor(
         self, dtype: dtypes.dtype, size: Any, stride: Any, requires_grad: bool

@@ -19,6 +19,7 @@ import numpy as np
 from .. import devices, dtypes
 from ..tensor import Buffer, Parameter, Size, Tensor
 from ..tensor.core import from_array
+from ..tensor.layouts import sparse_parts
 from .archive import ArchiveWriter
 from .names import Global, public_name
 
@@ -29,6 +30,7 @@ _META = Global("torch._utils", "_rebuild_meta_tensor_no_storage")
 _PARAMETER = Global("torch._utils", "_rebuild_parameter")
 _PARAMETER_WITH_STATE = Global("torch._utils", "_rebuild_parameter_with_state")
 _FROM_TYPE = Global("torch._tensor", "_rebuild_from_type_v2")
+_SPARSE = Global("torch._utils", "_rebuild_sparse_tensor")
 _UNTYPED = Global("torch.storage", "UntypedStorage")
 _SIZE, _DEVICE = Global("torch", "Size"), Global("torch", "device")
 _LAYOUT = Global("torch.serialization", "_get_layout")
@@ -213,6 +215,8 @@ class TensorPickler(pickle._Pickler):  # type: ignore[name-defined, misc]
     # ------------------------------------------------------------------ tensors
     def _reduce_tensor(self, t: Any) -> Any:
         kind, state = type(t), {k: v for k, v in t.__dict__.items() if k not in _PRIVATE}
+        if t.layout is not devices.strided:
+            return self._reduce_composed(t)
         if kind is Parameter:
             parts: Any = (from_array(t._d), t.requires_grad, collections.OrderedDict())
             return (_PARAMETER_WITH_STATE, (*parts, state)) if state else (_PARAMETER, parts)
@@ -223,6 +227,18 @@ class TensorPickler(pickle._Pickler):  # type: ignore[name-defined, misc]
             return function, args
         cls = _TENSOR if kind in (Tensor, Buffer) else kind
         return _FROM_TYPE, (function, cls, args, state)
+
+    def _reduce_composed(self, t: Any) -> Any:
+        """The recipe of a sparse tensor: its layout, its parts and its size."""
+        if t.layout is devices.jagged:
+            raise NotImplementedError("saving nested tensors is not supported: save their values")
+        if isinstance(t, Parameter):
+            plain = t.detach()
+            return _PARAMETER, (plain, t.requires_grad, collections.OrderedDict())
+        parts = sparse_parts(t)
+        if t.layout is not devices.sparse_coo:
+            parts = parts[:-1]
+        return _SPARSE, (t.layout, parts)
 
     def _recipe(self, t: Any) -> tuple[Global, tuple[Any, ...]]:
         """What makes the tensor again, as a plain one."""

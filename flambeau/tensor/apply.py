@@ -74,7 +74,7 @@ class SavedOutput:
 def operand(x: Any) -> Operand:
     """What promotion needs to know of `x`."""
     if isinstance(x, TensorCore):
-        return Operand(x._t, 1 if x._d.ndim == 0 else 2)
+        return Operand(x._t, 1 if x.ndim == 0 else 2)
     return Operand(dtypes.scalar_dtype(x), 0)
 
 
@@ -113,10 +113,36 @@ def _common_dtype(op: Op, tensors: tuple[Any, ...]) -> dtypes.dtype:
         raise RuntimeError(
             f"{op.name}: bool operands are not supported, use logical or bitwise ops"
         )
+    if "d" in op.refuse and len({x._t for x in tensors if isinstance(x, TensorCore)}) > 1:
+        raise RuntimeError(f"{op.name}: expected tensors of one dtype, got several")
     check_same_device(op, tensors)
     if t.numpy_dtype is None:
         raise RuntimeError(f"{op.name}: {t} has no arithmetic on the CPU")
     return t
+
+
+def _fitting(op: Op, t: dtypes.dtype, params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of `op` for tensors of dtype `t`; RuntimeError for what does not fit it."""
+    for name, value in params.items():
+        kind = value.__class__
+        if kind is complex and not t.is_complex:
+            raise RuntimeError(
+                f"{op.name}: value cannot be converted to type {t.title.lower()} without overflow "
+                f"({name}={value})"
+            )
+        if name == "alpha":
+            if kind is bool and t is not dtypes.bool_:
+                raise RuntimeError("Boolean alpha only supported for Boolean results.")
+            if kind is float and not t.inexact:
+                raise RuntimeError(
+                    "For integral input tensors, argument alpha must not be a floating point "
+                    "number."
+                )
+        elif name == "decimals" and value and not t.inexact:
+            raise NotImplementedError(f"round to decimals is not implemented for '{t.title}'")
+        elif name == "value" and kind is float and t.category == dtypes.INTEGRAL:
+            params = {**params, name: int(value)}
+    return params
 
 
 def _wide(t: dtypes.dtype) -> Any:
@@ -130,6 +156,7 @@ def pointwise_into(op: Op, target: Any, others: tuple[Any, ...], params: dict[st
     out = target._d
     tensors = (target, *others)
     t = _common_dtype(op, tensors)
+    params = _fitting(op, t, params) if params else params
     if op.promote == COMPARE or op.result or t.is_complex or not dtypes.can_cast(t, target._t):
         return False
     wide = _wide(t)
@@ -149,6 +176,7 @@ def pointwise(op: Op, tensors: tuple[Any, ...], params: dict[str, Any]) -> Any:
         check_operands(op, tensors)
         tensors = (from_array(np.asarray(tensors[0])), *tensors[1:])
     t = _common_dtype(op, tensors)
+    params = _fitting(op, t, params) if params else params
     wide, kind = _wide(t), (t.real if op.result == "real" else t).numpy_dtype
     arrays = [x._d if isinstance(x, TensorCore) else as_operand(x, wide) for x in tensors]
     try:
@@ -178,8 +206,9 @@ def check_operands(op: Op, tensors: Sequence[Any]) -> None:
     for place, (name, x) in enumerate(zip(op.tensors, tensors, strict=True)):
         if isinstance(x, TensorCore):
             continue
-        allowed = {"right": place > 0, "one": real, "both": True, "none": False}[op.numbers]
-        if not (allowed and isinstance(x, NUMBERS)):
+        last = place == len(op.tensors) - 1
+        allowed = {"right": place > 0, "last": last, "one": real, "both": True, "none": False}
+        if not (allowed[op.numbers] and isinstance(x, NUMBERS)):
             raise TypeError(
                 f"{op.name}(): argument '{name}' (position {place + 1}) must be Tensor, not "
                 f"{type(x).__name__}"

@@ -13,6 +13,14 @@ MISSING: Any = object()
 _NUMPY_NAMES = {"dim": "axis", "keepdim": "keepdims"}
 
 
+def _other_names(op: Op) -> dict[str, list[str]]:
+    """Other spellings of the op's parameters: the declared ones, and NumPy's."""
+    found = {ours: [theirs] for ours, theirs in _numpy_names(op).items()}
+    for theirs, ours in op.spellings.items():
+        found.setdefault(ours, []).append(theirs)
+    return found
+
+
 def _numpy_names(op: Op) -> dict[str, str]:
     """NumPy's spellings of the op's parameters, which PyTorch takes as well."""
     names = list(op.signature.parameters)
@@ -25,15 +33,32 @@ def _numpy_names(op: Op) -> dict[str, str]:
     return {k: v for k, v in found.items() if k in op.defaults or required[-1] == k}
 
 
+def _late_checked(op: Op) -> list[str]:
+    """Required arguments whose absence the function itself must notice.
+
+    They are those with other spellings, and the positional ones after the first of those.
+    """
+    others, found, following = _other_names(op), [], False
+    for p in op.signature.parameters.values():
+        following = following or (p.name in others and p.name not in op.defaults)
+        if p.name in op.defaults or p.kind is p.VAR_POSITIONAL:
+            continue
+        if p.name in others or (following and p.kind is p.POSITIONAL_OR_KEYWORD):
+            found.append(p.name)
+    return found
+
+
 def rename_lines(op: Op) -> str:
-    """Statements that give NumPy's spellings of arguments their PyTorch names."""
-    text = ""
-    for ours, theirs in _numpy_names(op).items():
-        text += f"    if {theirs} is not None:\n        {ours} = {theirs}\n"
-        if ours not in op.defaults:
-            text += (
-                f"    elif {ours} is MISSING:\n        missing_argument({op.name!r}, {ours!r})\n"
-            )
+    """Statements that give other spellings of arguments their own names."""
+    text, checked, others = "", _late_checked(op), _other_names(op)
+    for ours in op.signature.parameters:
+        word = "if"
+        for theirs in others.get(ours, ()):
+            text += f"    {word} {theirs} is not None:\n        {ours} = {theirs}\n"
+            word = "elif"
+        if ours in checked:
+            text += f"    {word} {ours} is MISSING:\n"
+            text += f"        missing_argument({op.name!r}, {ours!r})\n"
     return text
 
 
@@ -50,7 +75,7 @@ def raise_not_a_list(op: Op, name: str) -> None:
 def argument_text(op: Op, *, method: bool = False) -> str:
     """The argument list of the op's function, or of a method that takes no ``out``."""
     parts, keyword_only = [], False
-    renamed = _numpy_names(op)
+    renamed, checked = _other_names(op), _late_checked(op)
     for p in op.signature.parameters.values():
         if p.kind is inspect.Parameter.VAR_POSITIONAL:
             parts.append(f"*{p.name}")
@@ -60,11 +85,11 @@ def argument_text(op: Op, *, method: bool = False) -> str:
             parts.append("*")
             keyword_only = True
         has = p.default is not inspect.Parameter.empty
-        missing = f"{p.name}=MISSING" if p.name in renamed else p.name
+        missing = f"{p.name}=MISSING" if p.name in checked else p.name
         parts.append(f"{p.name}=DEFAULTS[{p.name!r}]" if has else missing)
-    extra = [f"{theirs}=None" for theirs in renamed.values()] + (
-        ["out=None"] if op.out and not method else []
-    )
+    extra = [f"{theirs}=None" for others in renamed.values() for theirs in others]
+    if op.out and not method:
+        extra.append("out=None")
     if method:
         parts[0] = "self"
     if extra and not keyword_only:
@@ -100,9 +125,10 @@ def other_arguments(op: Op, values: dict[str, Any]) -> Any:
         listed = value if name in op.lists and isinstance(value, (list, tuple)) else [value]
         for x in listed:
             if not isinstance(x, core.TensorCore) and x is not None:
-                raise TypeError(
-                    f"{op.name}(): argument '{name}' must be Tensor, not {type(x).__name__}"
-                )
+                from .interception import redirected
+
+                error = f"{op.name}(): argument '{name}' must be Tensor, not {type(x).__name__}"
+                return redirected(op, values, TypeError(error))
             if x is None and name not in op.optional:
                 raise TypeError(f"{op.name}(): argument '{name}' must be Tensor, not None")
     from . import meta

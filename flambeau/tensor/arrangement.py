@@ -11,7 +11,7 @@ from ..ops.shape import transpose as transpose_op
 from . import core
 from .core import ndarray
 from .functions import publish
-from .inplace import check_leaf, note_change
+from .inplace import become, check_leaf, note_change
 from .methods import method
 from .shape import Size
 from .tensor import Tensor
@@ -52,6 +52,46 @@ def transpose(self: Any, dim0: int, dim1: int) -> Any:
         else:
             return view_outside_tape(self, d, transpose_op, (dim0, dim1))
     return FAST["F"].transpose(self, dim0, dim1)
+
+
+@method
+def squeeze(self: Any, dim: Any = None, *more: int, axis: Any = None) -> Any:
+    """This tensor without its dimensions of size one, or without those in `dim`, as a view."""
+    dim = dim if axis is None else axis
+    return FAST["F"].squeeze(self, (dim, *more) if more else dim)
+
+
+@method
+def count_nonzero(self: Any, dim: Any = None, *more: int, axis: Any = None) -> Any:
+    """How many elements along `dim` are not zero, int64."""
+    dim = dim if axis is None else axis
+    return FAST["F"].count_nonzero(self, (dim, *more) if more else dim)
+
+
+def _numpy_split(name: str) -> None:
+    """Define the method `name`, which takes a number of parts or places, one by one or listed."""
+
+    def cut(self: Any, *places: Any, sections: Any = None, indices: Any = None) -> Any:
+        given: Any = places[0] if len(places) == 1 else places
+        if not places:
+            given = sections if indices is None else indices
+        return getattr(FAST["F"], name)(self, given)
+
+    cut.__name__ = cut.__qualname__ = name
+    cut.__doc__ = f"This tensor cut into parts; see :func:`{name}`."
+    method(cut)
+
+
+for _name in ("hsplit", "vsplit", "dsplit"):
+    _numpy_split(_name)
+
+
+@method
+def norm(
+    self: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None
+) -> Any:
+    """The p-norm over `dim`; see :func:`norm`."""
+    return FAST["F"].norm(self, p, dim, keepdim, dtype=dtype)
 
 
 @publish
@@ -101,9 +141,9 @@ def _conjugated(t: Any) -> Any:
 
 @publish
 @method
-def adjoint(self: Any) -> Any:
+def adjoint(input: Any) -> Any:
     """The conjugate transposes of the matrices in the last two dimensions."""
-    return _matrices_hermitian(self)
+    return _matrices_hermitian(input)
 
 
 def _real(self: Any) -> Any:
@@ -147,7 +187,10 @@ def _inplace_view(name: str) -> None:
     def change(self: Any, *args: Any, **kwargs: Any) -> Any:
         if self._gf is not None and (FAST["PLAIN"] or is_grad_enabled()):
             check_leaf(self, f"{name}_")
-        before = core.from_array(self._d)
+        try:
+            before = core.from_array(self._d)
+        except AttributeError:  # a tensor inside a transformation
+            return become(self, getattr(FAST["F"], name)(self, *args, **kwargs))
         before._gf, before._s, before._view = self._gf, core.storage_of(self), self._view
         out = getattr(FAST["F"], name)(before, *args, **kwargs)
         self._d, self._gf = out._d, out._gf

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import builtins
+import math
 from typing import Any
 
+import numpy as np
+
 from .. import devices, dtypes
-from ..autograd.grad_mode import FAST
-from .core import TensorCore, ndarray
-from .creation import storage_dtype
+from ..autograd.grad_mode import FAST, is_grad_enabled
+from ..backends.meta import MetaArray
+from .core import TensorCore, bump, ndarray
+from .core import storage_of as storage_record
+from .creation import sizes, storage_dtype
 from .functions import publish
+from .memory import array_over, with_format
 from .methods import method
+from .storages import StorageBase, row_major, set_from
 
 _ROW_MAJOR = devices.contiguous_format
 
@@ -110,7 +118,9 @@ def cpu(self: Any, memory_format: Any = None) -> Any:
 
 
 @method
-def cuda(self: Any, device: Any = None, non_blocking: bool = False) -> Any:
+def cuda(
+    self: Any, device: Any = None, non_blocking: bool = False, memory_format: Any = None
+) -> Any:
     """This tensor in a GPU's memory; RuntimeError where there is none."""
     return _move(self, devices.resolve_device("cuda" if device is None else device))
 
@@ -140,12 +150,14 @@ def is_pinned(self: Any, device: Any = None) -> bool:
 
 @method
 def share_memory_(self: Any) -> Any:
-    """This tensor; memory is shared with forked processes as it is."""
+    """This tensor, its memory moved to where forked processes share it."""
+    self.untyped_storage().share_memory_()
     return self
 
 
+@publish
 @method
-def get_device(self: Any) -> int:
+def get_device(input: Any) -> int:
     """The GPU's number, -1 on the CPU."""
     return -1
 
@@ -153,7 +165,7 @@ def get_device(self: Any) -> int:
 @method
 def is_same_size(self: Any, other: Any) -> bool:
     """Whether both tensors have the same shape."""
-    return bool(self._d.shape == other._d.shape)
+    return bool(self.shape == other.shape)
 
 
 @method
@@ -167,30 +179,57 @@ def is_set_to(self: Any, tensor: Any) -> bool:
 
 
 @method
-def set_(self: Any, source: Any = None, *args: Any) -> Any:
-    """Make this tensor look at the memory of `source`."""
+def set_(
+    self: Any, source: Any = None, storage_offset: Any = None, size: Any = None, stride: Any = None
+) -> Any:
+    """Make this tensor look at the memory of `source`, a tensor or a storage.
+
+    With an offset in elements, a size and strides it looks at a part, and a storage that is too
+    small grows. Without a source it is left with no elements.
+    """
+    if self._gf is not None and is_grad_enabled():
+        raise RuntimeError("set_(): the derivative for 'set_' is not implemented")
+    if source is None:
+        self._d = np.empty(0, self._d.dtype)
+    elif not isinstance(source, (TensorCore, StorageBase)):
+        raise TypeError(
+            "set_(): argument 'source' must be Tensor or Storage, not "
+            f"{builtins.type(source).__name__}"
+        )
+    elif isinstance(source, TensorCore) and storage_offset is not None and size is None:
+        raise TypeError("set_(): a tensor with an offset needs a size too")
+    else:
+        set_from(self, source, storage_offset, size, stride)
     if isinstance(source, TensorCore):
-        self._d, self._t, self._s = source._d, source._t, source._s
-        return self
-    raise TypeError(f"set_(): argument 'source' must be Tensor, not {source!r}")
+        self._s = storage_record(source)
+    self._view = None
+    bump(self)
+    return self
 
 
 @method
 def resize_(self: Any, *size: Any, memory_format: Any = None) -> Any:
-    """Give this tensor another size in place; new elements are uninitialised."""
-    import numpy as np
+    """Give this tensor another size in place; new elements are uninitialised.
 
-    from .creation import sizes
-
+    Tensors that share the memory go on sharing it.
+    """
+    if self._gf is not None:
+        raise RuntimeError("cannot resize variables that require grad")
     shape = sizes(size)
-    count = int(np.prod(shape))
-    flat = self._d.reshape(-1)
-    if count <= flat.size:
-        self._d = flat[:count].reshape(shape)
+    if self._d.__class__ is not ndarray:
+        self._d = MetaArray(shape, self._d.dtype)
         return self
-    grown = np.empty(count, self._d.dtype)
-    grown[: flat.size] = flat
-    self._d = grown.reshape(shape)
+    if shape != self._d.shape:
+        unit = self._d.itemsize
+        start = self.storage_offset() * unit
+        count = math.prod(shape)
+        storage = self.untyped_storage()
+        if count and start + count * unit > storage.nbytes():
+            storage.resize_(start + count * unit)
+        steps = tuple(s * unit for s in row_major(shape))
+        self._d = array_over(storage.content, self._t.numpy_dtype, start, shape, steps)
+    if memory_format not in (None, _ROW_MAJOR, devices.preserve_format):
+        self._d = with_format(np.empty(shape, self._d.dtype), memory_format)
     return self
 
 
@@ -212,8 +251,6 @@ def where(self: Any, condition: Any, other: Any) -> Any:
 @method
 def map_(self: Any, tensor: Any, callable: Any) -> Any:
     """Replace every element by ``callable(element, element of tensor)``."""
-    import numpy as np
-
     array = np.broadcast_to(tensor._d, self._d.shape)
     values = [callable(a.item(), b.item()) for a, b in zip(self._d.flat, array.flat, strict=True)]
     self._d[...] = np.asarray(values).reshape(self._d.shape)
@@ -223,8 +260,6 @@ def map_(self: Any, tensor: Any, callable: Any) -> Any:
 @method
 def apply_(self: Any, callable: Any) -> Any:
     """Replace every element by ``callable(element)``."""
-    import numpy as np
-
     self._d[...] = np.asarray([callable(a.item()) for a in self._d.flat]).reshape(self._d.shape)
     return self
 
@@ -238,7 +273,7 @@ def is_tensor(obj: Any) -> bool:
 @publish
 def numel(input: Any) -> int:
     """The number of elements of `input`."""
-    return int(input._d.size)
+    return int(input.numel())
 
 
 @publish

@@ -53,11 +53,14 @@ class TensorCore:
         """Add the raw gradient `g` to ``grad``; the array is taken over if nobody else holds it."""
         held = self._grad
         if held is not None:
-            if held._gf is None and held._d.shape == g.shape and held._d.flags.writeable:
-                held._d += g
-                bump(held)
-            else:
-                self._grad = from_array(held._d + g)
+            try:
+                if held._gf is None and held._d.shape == g.shape and held._d.flags.writeable:
+                    held._d += g
+                    bump(held)
+                else:
+                    self._grad = from_array(held._d + g)
+            except AttributeError:  # of a composed tensor, whose array is behind a guard
+                self._grad = accumulated(held, g)
             return
         if g.dtype is not self._d.dtype and g.dtype != self._d.dtype:
             g = g.astype(self._d.dtype)
@@ -92,10 +95,28 @@ def adopt(cls: type) -> None:
     new_tensor = FAST["new_tensor"] = allocator(cls)
 
 
+array_of: Any = TensorCore.__dict__["_d"].__get__
+"""The array of any tensor, of composed ones too, whose ``_d`` is guarded."""
+
+
+def accumulated(held: Any, g: Any) -> Any:
+    """The gradient `held`, a composed tensor, with the raw gradient `g` added to it."""
+    total = array_of(held) + g
+    if held._gf is not None or not hasattr(total, "with_values"):
+        return from_array(total)
+    array_of(held).assign(total)
+    bump(held)
+    return held
+
+
 def from_array(d: Any) -> Any:
     """A tensor over the array `d` (not copied), of the matching dtype, without a gradient."""
     if d.__class__ is not ndarray:
         d = box(d)
+        if hasattr(d, "with_values"):
+            from .composed import tensor_over
+
+            return tensor_over(d)
     out = new_tensor()
     out._d = d
     t = d.dtype
@@ -220,3 +241,4 @@ def is_leaf_node(n: Node | None) -> bool:
 
 
 node.wrap_gradient = from_array
+node.unwrap_gradient = array_of

@@ -14,7 +14,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.grad_mode import FAST
 from ..compiler import allocator
-from ..devices import CPU, resolve_device
+from ..devices import CPU, resolve_device, strided
 from . import core
 from .core import TensorCore, from_array
 from .functions import publish
@@ -27,8 +27,11 @@ def place(
     dtype: dtypes.dtype | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Any:
     """A new tensor over `array`, cast and moved as asked."""
+    if pin_memory:
+        raise refuse_pinning()
     if dtype is not None:
         array = array.astype(storage_dtype(dtype), copy=False)
     if device is not None and resolve_device(device) is not CPU:
@@ -37,6 +40,11 @@ def place(
         array = MetaArray.like(array)
     out = from_array(array)
     return out.requires_grad_() if requires_grad else out
+
+
+def refuse_pinning() -> Exception:
+    """The error for ``pin_memory=True``: pages are pinned for a GPU."""
+    return RuntimeError("pin_memory=True requires an accelerator; there is none here")
 
 
 def storage_dtype(dtype: dtypes.dtype) -> Any:
@@ -95,6 +103,11 @@ def tensor(
             UserWarning,
             stacklevel=2,
         )
+        if hasattr(data, "as_parameter"):  # a sparse or nested one
+            copied = data.detach().clone().to(dtype=dtype, device=device)
+            return copied.requires_grad_(requires_grad)
+    if pin_memory:
+        raise refuse_pinning()
     array = array_of(data, dtype)
     if array is data or isinstance(data, (np.ndarray, TensorCore)):
         array = np.array(array)
@@ -198,44 +211,6 @@ def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) 
     return place(array_of(data, dtype), None, device)
 
 
-publish(as_tensor, "asarray")
-
-
-@publish
-def from_numpy(ndarray: Any) -> Any:
-    """A tensor over the memory of a NumPy array, which must have native byte order."""
-    if not isinstance(ndarray, np.ndarray):
-        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    if not ndarray.flags.c_contiguous and any(step < 0 for step in ndarray.strides):
-        raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with "
-            "negative strides are not currently supported. (You can probably work around this "
-            "by making a copy of your array with array.copy().)"
-        )
-    return from_array(ndarray)
-
-
-@publish
-def from_dlpack(ext_tensor: Any) -> Any:
-    """A tensor over the memory of an object that speaks DLPack."""
-    return from_array(np.from_dlpack(ext_tensor))
-
-
-@publish
-def frombuffer(
-    buffer: Any,
-    *,
-    dtype: dtypes.dtype,
-    count: int = -1,
-    offset: int = 0,
-    requires_grad: bool = False,
-) -> Any:
-    """A 1-d tensor over the memory of an object with the buffer protocol."""
-    return place(
-        np.frombuffer(buffer, storage_dtype(dtype), count, offset), requires_grad=requires_grad
-    )
-
-
 def from_constructor(args: tuple[Any, ...], dtype: dtypes.dtype, **kwargs: Any) -> Any:
     """What ``Tensor(...)`` and ``FloatTensor(...)`` make of their arguments."""
     device = kwargs.pop("device", None)
@@ -271,7 +246,8 @@ def _filled(name: str, make: Maker, doc: str) -> None:
         requires_grad: bool = False,
         **rest: Any,
     ) -> Any:
-        if dtype is None and device is None and out is None and not requires_grad and not rest:
+        plain = not (requires_grad or pin_memory or rest or layout)
+        if plain and dtype is None and device is None and out is None:
             # The ordinary call, kept short.
             shape = size[0] if len(size) == 1 else size
             if shape.__class__ is not int or shape < 0:
@@ -280,6 +256,10 @@ def _filled(name: str, make: Maker, doc: str) -> None:
                 return from_array(make(shape, dtypes._default.numpy_dtype))
             except (MemoryError, ValueError) as error:
                 raise out_of_memory(sizes(size), dtypes._default.numpy_dtype) from error
+        if pin_memory:
+            raise refuse_pinning()
+        if layout is not None and layout is not strided:
+            return _sparse(name, sizes(size), dtype, layout, requires_grad)
         return _create(make, name, size, out, dtype, device, requires_grad, rest)
 
     create.__name__ = name
@@ -316,6 +296,15 @@ def _create(
     return made.requires_grad_() if requires_grad else made
 
 
+def _sparse(name: str, shape: Any, dtype: Any, layout: Any, requires_grad: bool) -> Any:
+    """An empty tensor of a sparse layout."""
+    from . import sparse
+
+    if name not in ("zeros", "empty"):
+        raise RuntimeError("full(...) is not implemented for sparse layout")
+    return sparse.empty(shape, dtype or dtypes.get_default_dtype(), layout, requires_grad)
+
+
 def _like_and_new(create: Callable[..., Any], make: Maker, name: str, doc: str) -> None:
     def like(
         input: Any,
@@ -323,16 +312,24 @@ def _like_and_new(create: Callable[..., Any], make: Maker, name: str, doc: str) 
         dtype: dtypes.dtype | None = None,
         layout: Any = None,
         device: Any = None,
+        pin_memory: bool = False,
         requires_grad: bool = False,
         memory_format: Any = None,
     ) -> Any:
-        if device is not None or input.is_meta:
+        try:
+            held = input._d
+        except AttributeError:
+            options = {} if layout is None else {"layout": layout}
+            return input.made_like(like, dtype=dtype, requires_grad=requires_grad, **options)
+        if layout is not None and layout is not strided:
+            return _sparse(name, input.shape, dtype or input._t, layout, requires_grad)
+        if device is not None or pin_memory or held.__class__ is not np.ndarray:
             return create(
-                input._d.shape, dtype=dtype or input._t, device=device or input.device,
-                requires_grad=requires_grad,
+                held.shape, dtype=dtype or input._t, device=device or input.device,
+                requires_grad=requires_grad, pin_memory=pin_memory,
             )  # fmt: skip
-        kind = input._d.dtype if dtype is None else storage_dtype(dtype)
-        made = from_array(in_order_of(input._d, allocate(make, input._d.shape, kind)))
+        kind = held.dtype if dtype is None else storage_dtype(dtype)
+        made = from_array(in_order_of(held, allocate(make, held.shape, kind)))
         return made.requires_grad_() if requires_grad else made
 
     like.__name__ = f"{name}_like"
@@ -384,6 +381,13 @@ def into(out: Any, array: Any) -> Any:
     return out
 
 
+def finish(array: Any, out: Any, device: Any, requires_grad: bool, pin_memory: bool = False) -> Any:
+    """The created `array` as a new tensor, or written into `out`."""
+    if out is not None:
+        return into(out, array)
+    return place(array, None, device, requires_grad, pin_memory)
+
+
 _filled("zeros", np.zeros, "A tensor of zeros.")
 _filled("ones", np.ones, "A tensor of ones.")
 _filled("empty", np.empty, "A tensor whose values are whatever was in its memory.")
@@ -398,6 +402,7 @@ def full(
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Any:
     """A tensor of `size` filled with one number; the dtype is inferred from the number."""
@@ -405,9 +410,7 @@ def full(
     kind = storage_dtype(dtype or dtypes.scalar_dtype(value))
     array = allocate(np.empty, sizes((size,)), kind)
     array.fill(np.asarray(value).astype(kind)[()])
-    if out is not None:
-        return into(out, array)
-    return place(array, None, device, requires_grad)
+    return finish(array, out, device, requires_grad, pin_memory)
 
 
 @publish
@@ -418,13 +421,14 @@ def full_like(
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Any:
     """A tensor shaped like `input` filled with one number."""
     return full(
-        tuple(input._d.shape), fill_value, dtype=dtype or input._t,
-        device=device or input.device, requires_grad=requires_grad,
+        tuple(input.shape), fill_value, dtype=dtype or input._t,
+        device=device or input.device, requires_grad=requires_grad, pin_memory=pin_memory,
     )  # fmt: skip
 
 
@@ -442,105 +446,7 @@ def new_tensor(self: Any, data: Any, **kwargs: Any) -> Any:
     return tensor(data, **kwargs)
 
 
-# ---------------------------------------------------------------- ranges
-@publish
-def arange(
-    start: Any,
-    end: Any = None,
-    step: Any = 1,
-    *,
-    out: Any = None,
-    dtype: dtypes.dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Any:
-    """The numbers ``start, start + step, ...`` below `end`, as a 1-d tensor."""
-    if end is None and start.__class__ is int and start >= 0 and step == 1 and dtype is out is None:
-        return place(np.arange(start, dtype=np.int64), None, device, requires_grad)
-    if end is None:
-        start, end = 0, start
-    start, end, step = (v._d.item() if isinstance(v, TensorCore) else v for v in (start, end, step))
-    if not all(map(math.isfinite, (start, end))):
-        raise RuntimeError(f"unsupported range: {start} -> {end}")
-    if dtype is not None and dtype.category == dtypes.INTEGRAL:
-        start, end, step = int(start), int(end), int(step)
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if (end - start) * step < 0:
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    integral = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
-    kind = storage_dtype(dtype or (dtypes.int64 if integral else dtypes.get_default_dtype()))
-    count = math.ceil((end - start) / step) if not integral else -((start - end) // step)
-    wide = np.int64 if integral and kind.kind in "iub" else np.float64
-    array = (np.arange(count, dtype=wide) * wide(step) + wide(start)).astype(kind)
-    return into(out, array) if out is not None else place(array, None, device, requires_grad)
-
-
-@publish
-def range_(start: Any, end: Any, step: Any = 1, **kwargs: Any) -> Any:
-    """Like `arange` with `end` included, in the default float dtype."""
-    kwargs.setdefault("dtype", dtypes.get_default_dtype())
-    return arange(start, start + step * (math.floor((end - start) / step) + 1), step, **kwargs)
-
-
-@publish
-def linspace(
-    start: Any,
-    end: Any,
-    steps: int,
-    *,
-    out: Any = None,
-    dtype: dtypes.dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Any:
-    """`steps` evenly spaced numbers from `start` to `end`, both included."""
-    if not isinstance(steps, (int, np.integer)):
-        raise TypeError(f"linspace(): argument 'steps' must be int, not {type(steps).__name__}")
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    lo, hi = (v._d.item() if isinstance(v, TensorCore) else v for v in (start, end))
-    is_complex = isinstance(lo, complex) or isinstance(hi, complex)
-    default = dtypes.default_complex_dtype() if is_complex else dtypes.get_default_dtype()
-    kind = storage_dtype(dtype or default)
-    if kind.kind in "iu":
-        lo, hi = int(lo), int(hi)
-    work = kind if kind.kind in "fc" and kind.itemsize >= 4 else np.dtype(np.float64)
-    step = work.type((hi - lo) / (steps - 1)) if steps > 1 else work.type(0)
-    index = np.arange(steps)
-    # Both halves are counted from their own end, so that the last element is exactly `end`.
-    below = work.type(lo) + step * index.astype(work)
-    above = work.type(hi) - step * (steps - 1 - index).astype(work)
-    array = np.where(index < steps // 2, below, above).astype(kind)
-    if steps == 1:
-        array = np.full(1, lo, kind)
-    return into(out, array) if out is not None else place(array, None, device, requires_grad)
-
-
-@publish
-def logspace(
-    start: Any,
-    end: Any,
-    steps: int,
-    base: float = 10.0,
-    *,
-    out: Any = None,
-    dtype: dtypes.dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Any:
-    """`base` to the powers that `linspace` gives."""
-    kind = storage_dtype(dtype or dtypes.get_default_dtype())
-    if kind.kind in "iu":
-        start, end = int(start), int(end)
-    powers = linspace(start, end, steps, dtype=dtypes.float64)._d
-    array = np.power(float(base), powers).astype(kind)
-    return into(out, array) if out is not None else place(array, None, device, requires_grad)
-
-
+# ---------------------------------------------------------------- matrices
 @publish
 def eye(
     n: int,
@@ -550,13 +456,14 @@ def eye(
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Any:
     """The identity matrix, or its first `m` columns."""
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f"eye(): n and m must not be negative, got {n} and {m}")
     array = np.eye(n, m, dtype=storage_dtype(dtype or dtypes.get_default_dtype()))
-    return into(out, array) if out is not None else place(array, None, device, requires_grad)
+    return finish(array, out, device, requires_grad, pin_memory)
 
 
 @publish
@@ -566,12 +473,32 @@ def scalar_tensor(s: Any, *, dtype: dtypes.dtype | None = None, **kwargs: Any) -
 
 
 @publish
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, **kwargs: Any) -> Any:
+def tril_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    layout: Any = None,
+    pin_memory: bool = False,
+) -> Any:
     """Row and column numbers of the lower triangle, shape [2, N]."""
-    return place(np.stack(np.tril_indices(row, offset, col)), dtype or dtypes.int64)
+    places = np.stack(np.tril_indices(row, offset, col))
+    return place(places, dtype or dtypes.int64, device, False, pin_memory)
 
 
 @publish
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, **kwargs: Any) -> Any:
+def triu_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    layout: Any = None,
+    pin_memory: bool = False,
+) -> Any:
     """Row and column numbers of the upper triangle, shape [2, N]."""
-    return place(np.stack(np.triu_indices(row, offset, col)), dtype or dtypes.int64)
+    places = np.stack(np.triu_indices(row, offset, col))
+    return place(places, dtype or dtypes.int64, device, False, pin_memory)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from ..autograd.grad_mode import FAST
 from ..ops.record import Op
-from . import inplace
 from .arguments import MISSING, argument_text, call_text, missing_argument, rename_lines
 from .elementwise import REAL, derive_elementwise, dispatch_pointwise, short_lines
 from .generated import compile_source, source_of
+from .outputs import write_out
 from .structured import derive_structured
 
 
 def derive_composite(op: Op) -> Callable[..., Any]:
     """The function of an op that is declared as a function of other ops."""
-    store = "    if out is not None:\n        return write_out(OP, out, result)\n" if op.out else ""
+    inputs = "".join(f"{n}, " for n in op.tensors)
+    store = f"    if out is not None:\n        return write_out(OP, out, result, ({inputs}))\n"
+    store = store if op.out else ""
+    named = "    result = tuple.__new__(RESULT, result)\n" if op.fields else ""
     source = (
         f"def {op.name}({argument_text(op)}):\n{rename_lines(op)}"
         f"    result = forward(F, {call_text(op, False)})\n"
-        f"{store}    return result\n"
+        f"{named}{store}    return result\n"
     )
     space = {
         "OP": op,
@@ -28,8 +32,9 @@ def derive_composite(op: Op) -> Callable[..., Any]:
         "MISSING": MISSING,
         "missing_argument": missing_argument,
         "forward": op.forward,
+        "RESULT": op.result_class,
         "F": FAST["F"],
-        "write_out": inplace.write_out,
+        "write_out": write_out,
         "__name__": "flambeau.tensor.generated",
     }
     compile_source(op.name, source, space)
@@ -48,7 +53,7 @@ def derive_pointwise(op: Op) -> Callable[..., Any]:
         "MISSING": MISSING,
         "missing_argument": missing_argument,
         "general": dispatch_pointwise,
-        "write_out": inplace.write_out,
+        "write_out": write_out,
         "__name__": "flambeau.tensor.generated",
     }
     if short:
@@ -56,11 +61,11 @@ def derive_pointwise(op: Op) -> Callable[..., Any]:
         space["given"] = FAST.get(f"{op.name}_with")
         space["REAL"] = REAL
         if not op.params and not op.out:
-            function: Callable[..., Any] = space["short"]
-            return function
+            return _with_names(space["short"], op)
     operands = ", ".join(op.tensors)
     fast = short_lines(op, operands, ["out is None"] if op.out else []) if short else ""
-    store = "    if out is not None:\n        return write_out(OP, out, result)\n" if op.out else ""
+    store = f"    if out is not None:\n        return write_out(OP, out, result, ({tensors}))\n"
+    store = store if op.out else ""
     source = (
         f"def {op.name}({argument_text(op)}):\n{fast}"
         f"    result = general(OP, ({tensors}), {{{params}}})\n{store}    return result\n"
@@ -68,6 +73,13 @@ def derive_pointwise(op: Op) -> Callable[..., Any]:
     compile_source(op.name, source, space)
     made: Callable[..., Any] = space[op.name]
     return made
+
+
+def _with_names(function: Any, op: Op) -> Callable[..., Any]:
+    """The same code with the op's own names for the tensors."""
+    code = function.__code__
+    names = (*op.tensors, *code.co_varnames[len(op.tensors) :])
+    return FunctionType(code.replace(co_varnames=names), function.__globals__, op.name)
 
 
 def derive(op: Op) -> Callable[..., Any]:
@@ -79,6 +91,7 @@ def derive(op: Op) -> Callable[..., Any]:
     else:
         function = derive_structured(op)
     function.__doc__ = op.doc or None
+    function.__module__ = FAST["F"].__name__  # where pickle finds it
     return function
 
 

@@ -224,7 +224,8 @@ class _Elementwise:
             for_number = (
                 general if op.numbers == "none" else f"{op.name}_scalar{given}({arguments})"
             )
-            lines += ["    c = o.__class__", "    if c is float or c is int:"]
+            test = "c is int" if "f" in op.refuse else "c is float or c is int"
+            lines += ["    c = o.__class__", f"    if {test}:"]
             lines.append(f"        return {for_number}")
         lines += ["    try:", "        a = self._d", "        t = self._t"]
         if self.binary and not self.scalar:
@@ -413,11 +414,8 @@ def _inplace_source(form: _Elementwise) -> str:
     lines = [f"def {name}({form.arguments}):"]
     if form.binary and not form.scalar:
         scalar = f"inplace_{op.name}_scalar{'_with' if form.given else ''}({form.arguments})"
-        lines += [
-            "    c = o.__class__",
-            "    if c is float or c is int:",
-            f"        return {scalar}",
-        ]
+        for_number = general if op.numbers == "none" else f"return {scalar}"
+        lines += ["    c = o.__class__", "    if c is float or c is int:", f"        {for_number}"]
     lines += ["    try:", "        a = self._d", "        t = self._t", "        s = self._s"]
     tests = ["not t.plain_float", "a.__class__ is not nd", "s is INFERENCE"]
     graded = "self._gf is not None"
@@ -515,6 +513,7 @@ def derive_elementwise(op: Op) -> Callable[..., Any]:
     for form in _forms(op):
         if form.differentiable:
             compile_source(op.name, form.node_source(), FAST)
+            FAST[form.node].__name__ = op.node_name
             FAST[f"new_{form.node}"] = allocator(FAST[form.node])
         compile_source(op.name, form.function_source(), FAST)
     function: Callable[..., Any] = FAST[op.name]
@@ -527,4 +526,9 @@ def dispatch_pointwise(op: Op, tensors: tuple[Any, ...], params: dict[str, Any])
         interpret = getattr(x, "_interpret", None)
         if interpret is not None:
             return interpret(op, tensors, params)
-    return apply.pointwise(op, tensors, params)
+    try:
+        return apply.pointwise(op, tensors, params)
+    except TypeError as error:
+        from .interception import redirected
+
+        return redirected(op, dict(zip(op.tensors, tensors, strict=True)) | params, error)

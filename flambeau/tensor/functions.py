@@ -6,6 +6,7 @@ like) are entered by `publish`.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,19 @@ recorded = True
 
 _own: dict[str, Callable[..., Any]] = {}
 
+newcomers: list[Callable[[str, Callable[..., Any]], None]] = []
+"""Called with the name and the function of each op that is derived from now on."""
+offered: list[dict[str, Callable[..., Any]]] = []
+"""The functions, by name, of the packages that are built on these."""
+
+
+def offer(named: dict[str, Callable[..., Any]]) -> None:
+    """Enter functions of another package among those that tensors may override."""
+    offered.append(named)
+    for tell in newcomers:
+        for name, function in named.items():
+            tell(name, function)
+
 
 def publish(function: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
     """Enter a function that is not an op under its name."""
@@ -30,13 +44,25 @@ def publish(function: Callable[..., Any], name: str | None = None) -> Callable[.
     return function
 
 
+_late: dict[str, str] = {}
+
+
+def publish_late(module: str, *names: str) -> None:
+    """Enter functions of a module beside this one that is imported when one is asked for."""
+    _late.update(dict.fromkeys(names, module))
+
+
 def __getattr__(name: str) -> Any:
+    if name in _late:
+        found = getattr(importlib.import_module(_late[name], __package__), name)
+        globals()[name] = found
+        return found
     op = find(name)
     if op is None and name.endswith("_") and (op := find(name[:-1])) and op.inplace:
         from .inplace import derive_inplace
 
         function = derive_inplace(op, getattr(sys.modules[__name__], op.name))
-        globals()[name] = function
+        _enter(name, function)
         return function
     if op is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -46,13 +72,19 @@ def __getattr__(name: str) -> Any:
         from .derive import derive
 
         function = derive(op)
-    globals()[name] = function
+    _enter(name, function)
     return function
+
+
+def _enter(name: str, function: Callable[..., Any]) -> None:
+    globals()[name] = function
+    for tell in newcomers:
+        tell(name, function)
 
 
 def names() -> list[str]:
     """Every public function's name."""
-    return sorted({*REGISTRY, *ALIASES, *_own})
+    return sorted({*REGISTRY, *ALIASES, *_own, *_late})
 
 
 def __dir__() -> list[str]:
@@ -76,6 +108,25 @@ def number(value: Any, like: Any = None) -> Any:
 def constant(x: Any) -> Any:
     """`x`, through which no derivative flows; in derivative rules."""
     return x.detach()
+
+
+def sparse_rows(rows: Any, indices: Any, shape: Any, padding_idx: int) -> Any:
+    """A sparse tensor with `rows` added at the rows `indices`; in derivative rules."""
+    from .sparse.lookups import rows_at
+
+    return rows_at(rows, indices, shape, padding_idx)
+
+
+def sparse_elements(values: Any, dim: int, index: Any, shape: Any) -> Any:
+    """A sparse tensor with `values` added at `index` along `dim`; in derivative rules."""
+    from .sparse.lookups import elements_at
+
+    return elements_at(values, dim, index, shape)
+
+
+def holds(x: Any) -> bool:
+    """Whether the 0-d tensor `x` is true, for all that it stands for; in composites' checks."""
+    return bool(x) if x._interpret is None else x.everywhere()
 
 
 def dtype(x: Any) -> Any:

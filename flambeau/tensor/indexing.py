@@ -44,7 +44,10 @@ def get(t: Any, index: Any) -> Any:
     items = index if isinstance(index, tuple) else (index,)
     if is_basic(items):
         return FAST["F"].basic_index(t, items)
-    basic, advanced = split(t, items)
+    try:
+        basic, advanced = split(t, items)
+    except AttributeError:  # a tensor of a transformation among the indices
+        return FAST["get_wrapped"](t, items)
     out = t if basic is None else FAST["F"].basic_index(t, basic)
     if advanced is None:
         return out
@@ -66,7 +69,16 @@ def _row(t: Any, index: int) -> Any:
 def set(t: Any, index: Any, value: Any) -> None:
     """``t[index] = value``."""
     items = index if isinstance(index, tuple) else (index,)
-    basic, advanced = split(t, items)
+    try:
+        basic, advanced = split(t, items)
+        array = value._d if isinstance(value, TensorCore) else None
+    except AttributeError:  # a tensor of a transformation among the three
+        if hasattr(value, "as_parameter"):
+            raise RuntimeError(
+                f"__setitem__: a tensor of layout {value.layout} cannot be put into a dense one"
+            ) from None
+        FAST["set_wrapped"](t, items, value)
+        return
     recording = FAST["PLAIN"] or is_grad_enabled()
     graded = isinstance(value, TensorCore) and value._gf is not None
     if t._gf is not None:
@@ -75,7 +87,8 @@ def set(t: Any, index: Any, value: Any) -> None:
         _set_recorded(t, basic, advanced, value)
         return
     check_writable(t, "__setitem__")
-    array = value._d if isinstance(value, TensorCore) else _number(value, t)
+    if array is None:
+        array = _number(value, t)
     target = t._d if basic is None else _basic(t._d, basic)
     try:
         if advanced is None:

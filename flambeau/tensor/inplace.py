@@ -8,7 +8,6 @@ element-wise op, or one with a writer, computes right into the memory instead.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +43,7 @@ def check_leaf(t: Any, where: str) -> None:
     if is_leaf_node(t._gf):
         raise RuntimeError(
             "a leaf Variable that requires grad is being used in an in-place operation "
-            f"({where} on a tensor of shape {list(t._d.shape)})."
+            f"({where} on a tensor of shape {list(t.shape)})."
         )
     if t._view is not None:
         check_view(t, where)
@@ -61,7 +60,7 @@ def saves_input(op: Op) -> bool:
 def run_inplace(op: Op, function: Callable[..., Any], t: Any, *args: Any, **kwargs: Any) -> Any:
     """Apply `op` to `t` in place; see the module's docstring."""
     if t._interpret is not None or any(getattr(a, "_interpret", None) is not None for a in args):
-        return become(t, function(t, *args, **kwargs))
+        return _change_wrapped(op, function, t, args, kwargs)
     where = f"{op.name}_"
     recording = FAST["PLAIN"] or is_grad_enabled()
     if recording and t._gf is not None:
@@ -136,6 +135,25 @@ def _is_apart(value: Any, target: Any, is_tensor: bool) -> bool:
         elif is_tensor:
             return False
     return True
+
+
+def _change_wrapped(
+    op: Op, function: Callable[..., Any], t: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """`run_inplace` where a tensor is interpreted; the highest level says how `t` changes."""
+    levels = [x for x in (t, *args) if hasattr(x, "level")]
+    if not levels:
+        return become(t, function(t, *args, **kwargs))
+    top = max(levels, key=lambda x: x.level)
+    directly = getattr(top, "change_directly", None)
+    if directly is not None and directly(op, t, args, kwargs):
+        return t
+    recorded = is_grad_enabled() and any(
+        x.requires_grad for x in (t, *args) if isinstance(x, TensorCore)
+    )
+    operand = t.clone() if recorded and saves_input(op) else t
+    result = function(operand, *args, **kwargs)
+    return top.change(t, result, f"{op.name}_")
 
 
 def become(t: Any, result: Any) -> Any:
@@ -295,42 +313,3 @@ def _written(
         return self
 
     return method
-
-
-def write_out(op: Op, out: Any, result: Any) -> Any:
-    """Put the result of an op into the tensor(s) given as ``out=`` and return them."""
-    if isinstance(result, tuple):
-        if not isinstance(out, (tuple, list)) or len(out) != len(result):
-            raise TypeError(f"{op.name}(): out must be a tuple of {len(result)} Tensors")
-        written = (_write_one(op, o, r) for o, r in zip(out, result, strict=True))
-        return type(result)(*written) if hasattr(result, "_fields") else tuple(written)
-    return _write_one(op, out, result)
-
-
-def _write_one(op: Op, out: Any, result: Any) -> Any:
-    if not isinstance(out, TensorCore):
-        raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(out).__name__}")
-    if is_grad_enabled() and (out._gf is not None or result._gf is not None):
-        raise RuntimeError(
-            f"{op.name}(): functions with out=... arguments don't support automatic "
-            "differentiation, but one of the arguments requires grad."
-        )
-    if not dtypes.can_cast(result._t, out._t):
-        raise RuntimeError(
-            f"{op.name}(): result type {result._t.title} can't be cast to the desired output type "
-            f"{out._t.title}"
-        )
-    if out._d.shape != result._d.shape:
-        if out._d.size:
-            warnings.warn(
-                f"An output with one or more elements was resized since it had shape "
-                f"{list(out._d.shape)}, which does not match the required output shape "
-                f"{list(result._d.shape)}.",
-                UserWarning,
-                stacklevel=3,
-            )
-        out._d = np.empty(result._d.shape, out._d.dtype)
-    check_writable(out, op.name)
-    np.copyto(out._d, result._d, casting="unsafe")
-    bump(out)
-    return out

@@ -7,11 +7,13 @@ name: an ordinary attribute, because a class with a ``__getattr__`` has every lo
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from ..autograd.grad_mode import FAST
 from ..ops.record import ALIASES, REGISTRY, Op, find, watchers
+from .functions import newcomers
 from .inplace import derive_inplace
 from .tensor import Tensor
 
@@ -37,8 +39,8 @@ def _derive(name: str) -> Callable[..., Any]:
 def _with_sizes(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` as a method that takes its sizes one by one or as one sequence."""
     name = op.varargs
+    assert name is not None
 
-    @functools.wraps(function)
     def run(self: Any, *sizes: Any, **kwargs: Any) -> Any:
         if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
             (sizes,) = sizes
@@ -48,6 +50,11 @@ def _with_sizes(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             return function(self, **kwargs)
         return function(self, sizes, **kwargs)
 
+    first, *rest = inspect.signature(function).parameters.values()
+    others = [p.replace(kind=p.KEYWORD_ONLY) for p in rest if p.name != name]
+    sizes = inspect.Parameter(name, inspect.Parameter.VAR_POSITIONAL)
+    functools.update_wrapper(run, function)
+    run.__signature__ = inspect.Signature([first, sizes, *others])  # type: ignore[attr-defined]
     return run
 
 
@@ -62,6 +69,8 @@ class Underived:
     def __get__(self, instance: Any, owner: type) -> Any:
         derived = _derive(self.name)
         setattr(Tensor, self.name, derived)
+        for tell in newcomers:
+            tell(self.name, derived)
         return derived.__get__(instance, owner)
 
 

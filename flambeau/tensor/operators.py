@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.grad_mode import FAST
 from .core import TensorCore
+from .functions import newcomers
 from .tensor import Tensor
 
 _OPERANDS = (TensorCore, int, float, complex, np.number, np.bool_)
@@ -21,6 +22,8 @@ def _operator(name: str, op_name: str) -> None:
         getattr(FAST["F"], op_name)  # derives the op
         method = _as_operator(op_name)
         setattr(Tensor, name, method)
+        for tell in newcomers:
+            tell(name, method)
         return method(self, other)
 
     setattr(Tensor, name, first)
@@ -83,6 +86,8 @@ def _inplace_operator(name: str, method: str) -> None:
             return change(self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
         setattr(Tensor, name, operator)
+        for tell in newcomers:
+            tell(name, operator)
         return operator(self, other)
 
     setattr(Tensor, name, first)

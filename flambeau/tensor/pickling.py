@@ -18,7 +18,9 @@ def rebuild(
 ) -> Any:
     """Make a tensor of class `cls` again from what `reduce` returned."""
     from .. import dtypes
+    from .subclassing import arm_for
 
+    arm_for(cls)
     out = core.new(cls)
     plain = from_array(array.view(dtypes.named_dtype(dtype_name).numpy_dtype))
     out._d, out._t, out._v = plain._d, plain._t, 0

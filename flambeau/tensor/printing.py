@@ -108,8 +108,8 @@ class _Real:
         self.whole, self.scientific = True, False
         if finite.size:
             self._choose(finite)
-        if _options.sci_mode is not None:
-            self.scientific = _options.sci_mode
+            if _options.sci_mode is not None:
+                self.scientific = _options.sci_mode
         self.width = max((len(self._text(v)) for v in finite.tolist()), default=1)
 
     def _choose(self, finite: Any) -> None:
@@ -189,7 +189,8 @@ def _render_array(d: Any, indent: int, summarize: bool, form: Any) -> str:
     return "[" + ("," + "\n" * (d.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
 
 
-def _render_values(d: Any, indent: int) -> str:
+def render_values(d: Any, indent: int) -> str:
+    """The elements of an array in brackets, in the style of the text before them."""
     kind = dtypes.from_numpy_dtype(d.dtype)
     if kind in dtypes.HALF or kind in dtypes.FLOAT8:
         d = d.astype(np.float32)
@@ -198,20 +199,22 @@ def _render_values(d: Any, indent: int) -> str:
 
 
 # ---------------------------------------------------------------- the whole tensor
-def _with_notes(text: str, notes: list[str], indent: int) -> str:
+def with_notes(text: str, notes: list[str], indent: int, new_line: bool = False) -> str:
     """Append notes to the text, each on a new line where the last one is full."""
     used = len(text) - text.rfind("\n") + 1
     for note in notes:
-        if used + len(note) + 2 > _options.linewidth:
+        if new_line or used + len(note) + 2 > _options.linewidth:
             text += ",\n" + " " * indent + note
             used = indent + len(note)
+            new_line = False
         else:
             text += ", " + note
             used += len(note) + 2
     return text + ")"
 
 
-def _ordinary_dtypes() -> tuple[dtypes.dtype, ...]:
+def ordinary_dtypes() -> tuple[dtypes.dtype, ...]:
+    """The dtypes that a tensor's text does not name."""
     return (
         dtypes.get_default_dtype(),
         dtypes.default_complex_dtype(),
@@ -239,11 +242,14 @@ def render(t: Any) -> str:
             notes.append(f"dtype={t._t}")
         text = "[]"
     else:
-        if t._t not in _ordinary_dtypes():
+        if t._t not in ordinary_dtypes():
             notes.append(f"dtype={t._t}")
-        text = _render_values(d, indent)
+        text = render_values(d, indent)
+    return with_notes(prefix + text, notes + history_notes(t), indent)
+
+
+def history_notes(t: Any) -> list[str]:
+    """What a tensor's text says of its place on the tape."""
     if t.grad_fn is not None:
-        notes.append(f"grad_fn=<{t.grad_fn.name()}>")
-    elif t.requires_grad:
-        notes.append("requires_grad=True")
-    return _with_notes(prefix + text, notes, indent)
+        return [f"grad_fn=<{t.grad_fn.name()}>"]
+    return ["requires_grad=True"] if t.requires_grad else []

@@ -7,6 +7,8 @@ one whose dimensions are permuted gets the same numbers at the same addresses.
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +20,7 @@ from ..backends.cpu.layout import in_memory_order
 from ..generator import Generator, default_generator
 from . import core
 from .core import TensorCore, from_array
-from .creation import in_order_of, into, place, sizes, storage_dtype
+from .creation import finish, in_order_of, into, place, sizes, storage_dtype
 from .functions import publish
 from .inplace import check_leaf, check_writable, note_change
 from .methods import method
@@ -26,6 +28,22 @@ from .methods import method
 Generator.state_type = staticmethod(from_array)
 publish(Generator, "Generator")
 publish(default_generator, "default_generator")
+
+
+vmaps: list[Any] = []
+"""The levels of `vmap` that run; there the innermost one says what drawing numbers means."""
+
+
+def drawing(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Make `f`, which draws numbers, ask the `vmap` that it is called in."""
+
+    @functools.wraps(f)
+    def draw(*args: Any, **kwargs: Any) -> Any:
+        if vmaps:
+            return vmaps[-1].draw(draw, f, args, kwargs)
+        return f(*args, **kwargs)
+
+    return draw
 
 
 def _stream(generator: Generator | None) -> Generator:
@@ -91,10 +109,6 @@ def _kind(dtype: dtypes.dtype | None) -> Any:
     return storage_dtype(dtype or dtypes.get_default_dtype())
 
 
-def _finish(array: Any, out: Any, device: Any, requires_grad: bool) -> Any:
-    return into(out, array) if out is not None else place(array, None, device, requires_grad)
-
-
 def _sized(name: str, draw: Callable[[Generator, int, Any], Any], doc: str) -> None:
     """Publish ``name(*size)`` and ``name_like(input)``."""
 
@@ -112,14 +126,18 @@ def _sized(name: str, draw: Callable[[Generator, int, Any], Any], doc: str) -> N
         shape = sizes(size)
         kind = _kind(dtype) if out is None or dtype is not None else out._d.dtype
         _check_inexact(name, kind)
-        flat = draw(_stream(generator), int(np.prod(shape, dtype=np.int64)), kind)
-        return _finish(flat.reshape(shape), out, device, requires_grad)
+        flat = draw(_stream(generator), math.prod(shape), kind)
+        return finish(flat.reshape(shape), out, device, requires_grad, pin_memory)
 
     def named_size(*size: Any, **kwargs: Any) -> Any:
+        if not kwargs:  # the usual call, which is small as often as not
+            shape = sizes(size)
+            flat = draw(default_generator, math.prod(shape), _kind(None))
+            return from_array(flat.reshape(shape))
         return create(kwargs.pop("size"), **kwargs) if "size" in kwargs else create(*size, **kwargs)
 
     named_size.__name__, named_size.__doc__ = name, doc
-    publish(named_size)
+    publish(drawing(named_size))
 
     def like(
         input: Any,
@@ -128,20 +146,26 @@ def _sized(name: str, draw: Callable[[Generator, int, Any], Any], doc: str) -> N
         dtype: dtypes.dtype | None = None,
         layout: Any = None,
         device: Any = None,
+        pin_memory: bool = False,
         requires_grad: bool = False,
         memory_format: Any = None,
     ) -> Any:
+        if hasattr(input, "made_like") and not hasattr(input, "_d"):
+            options = {"dtype": dtype, "requires_grad": requires_grad}
+            return input.made_like(like, generator=generator, **options)
         kind = input._d.dtype if dtype is None else storage_dtype(dtype)
         _check_inexact(f"{name}_like", kind)
         array = in_order_of(input._d, np.empty(input._d.shape, kind))
         lay(array, draw(_stream(generator), array.size, kind))
-        return place(array, None, device, requires_grad)
+        return place(array, None, device, requires_grad, pin_memory)
 
     like.__name__, like.__doc__ = f"{name}_like", f"{doc} Shape and dtype are those of `input`."
-    publish(like)
+    publish(drawing(like))
 
 
 def _check_inexact(name: str, kind: Any) -> None:
+    if kind.kind in "fc":
+        return
     if not dtypes.from_numpy_dtype(kind).inexact:
         title = dtypes.from_numpy_dtype(kind).title
         raise NotImplementedError(
@@ -171,6 +195,7 @@ def _bounds(low: Any, high: Any) -> tuple[int, int]:
 
 
 @publish
+@drawing
 def randint(
     low: Any,
     high: Any = None,
@@ -190,11 +215,12 @@ def randint(
     low, high = _bounds(low, high)
     shape = sizes((size,))
     kind = storage_dtype(dtype or dtypes.int64)
-    flat = _stream(generator).randint(low, high, int(np.prod(shape, dtype=np.int64)), kind)
-    return _finish(flat.reshape(shape), out, device, requires_grad)
+    flat = _stream(generator).randint(low, high, math.prod(shape), kind)
+    return finish(flat.reshape(shape), out, device, requires_grad, pin_memory)
 
 
 @publish
+@drawing
 def randint_like(
     input: Any,
     low: Any,
@@ -204,6 +230,7 @@ def randint_like(
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Any:
@@ -212,10 +239,11 @@ def randint_like(
     kind = input._d.dtype if dtype is None else storage_dtype(dtype)
     array = in_order_of(input._d, np.empty(input._d.shape, kind))
     lay(array, _stream(generator).randint(low, high, array.size, kind))
-    return place(array, None, device, requires_grad)
+    return place(array, None, device, requires_grad, pin_memory)
 
 
 @publish
+@drawing
 def randperm(
     n: int,
     *,
@@ -231,10 +259,11 @@ def randperm(
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
     array = _stream(generator).randperm(n).astype(storage_dtype(dtype or dtypes.int64), copy=False)
-    return _finish(array, out, device, requires_grad)
+    return finish(array, out, device, requires_grad, pin_memory)
 
 
 @publish
+@drawing
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -253,15 +282,14 @@ def normal(
     _check_std(std)
     if not tensors:
         shape = sizes((() if size is None else size,))
-        flat = _stream(generator).normal(
-            int(np.prod(shape, dtype=np.int64)), _kind(dtype), float(mean), float(std)
-        )
-        return _finish(flat.reshape(shape), out, device, requires_grad)
+        flat = _stream(generator).normal(math.prod(shape), _kind(dtype), float(mean), float(std))
+        return finish(flat.reshape(shape), out, device, requires_grad, pin_memory)
     a, b = (x._d if isinstance(x, TensorCore) else x for x in (mean, std))
     shape = np.broadcast_shapes(np.shape(a), np.shape(b))
     kind = tensors[0]._d.dtype
-    drawn = _stream(generator).normal(int(np.prod(shape, dtype=np.int64)), kind).reshape(shape)
-    return _finish((drawn * b + a).astype(kind, copy=False), out, device, requires_grad)
+    _check_inexact("normal", kind)
+    drawn = _stream(generator).normal(math.prod(shape), kind).reshape(shape)
+    return finish((drawn * b + a).astype(kind, copy=False), out, device, requires_grad, pin_memory)
 
 
 def _check_std(std: Any) -> None:
@@ -276,6 +304,7 @@ def _probabilities(name: str, p: Any) -> None:
 
 
 @publish
+@drawing
 def bernoulli(
     input: Any, p: float | None = None, *, generator: Generator | None = None, out: Any = None
 ) -> Any:
@@ -287,6 +316,7 @@ def bernoulli(
 
 
 @publish
+@drawing
 def multinomial(
     input: Any,
     num_samples: int,
@@ -301,6 +331,8 @@ def multinomial(
         raise RuntimeError(
             f"multinomial only supports floating-point dtypes for input, got: {input._t.title}"
         )
+    if out is not None and out._t is not dtypes.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out._t.title}")
     if d.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if num_samples <= 0:
@@ -318,6 +350,7 @@ def multinomial(
 
 
 @publish
+@drawing
 def poisson(input: Any, generator: Any = None) -> Any:
     """Poisson counts with the rates in `input`, in its dtype; RuntimeError below 0."""
     drawn = variates.poisson(_stream(generator), input._d)
@@ -325,24 +358,12 @@ def poisson(input: Any, generator: Any = None) -> Any:
 
 
 @publish
+@drawing
 def binomial(count: Any, prob: Any, generator: Any = None) -> Any:
     """Successes in `count` trials of probability `prob` (tensors of one shape), as floats."""
     counts, chances = np.broadcast_arrays(count._d, prob._d)
     drawn = variates.binomial(_stream(generator), counts, chances)
     return from_array(drawn.reshape(counts.shape).astype(prob._d.dtype, copy=False))
-
-
-@publish
-def _standard_gamma(self: Any, generator: Any = None) -> Any:
-    """Gamma numbers of the shapes given and scale 1; no gradient flows through them."""
-    drawn = variates.standard_gamma(_stream(generator), self._d)
-    return from_array(drawn.reshape(self._d.shape))
-
-
-@publish
-def _sample_dirichlet(self: Any, generator: Any = None) -> Any:
-    """Points of the simplex, Dirichlet with the concentrations given along the last dimension."""
-    return from_array(variates.dirichlet(_stream(generator), self._d))
 
 
 # ---------------------------------------------------------------- in-place methods
@@ -358,6 +379,7 @@ def _fill(t: Any, where: str, draw: Callable[[int, Any], Any]) -> Any:
 
 
 @method
+@drawing
 def uniform_(
     self: Any,
     from_: float = 0.0,
@@ -379,6 +401,7 @@ def uniform_(
 
 
 @method
+@drawing
 def normal_(
     self: Any, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
 ) -> Any:
@@ -394,6 +417,7 @@ def normal_(
 
 
 @method
+@drawing
 def random_(
     self: Any,
     from_: int | None = None,
@@ -413,6 +437,7 @@ def random_(
 
 
 @method
+@drawing
 def bernoulli_(self: Any, p: Any = 0.5, *, generator: Generator | None = None) -> Any:
     """Fill with ones with probability `p` (a number or a tensor), zeros else."""
     stream = _stream(generator)
@@ -420,11 +445,13 @@ def bernoulli_(self: Any, p: Any = 0.5, *, generator: Generator | None = None) -
         _probabilities("bernoulli_", p._d)
         spread = np.broadcast_to(p._d, self._d.shape)
         return _fill(self, "bernoulli_", lambda n, kind: stream.bernoulli_array(spread))
-    _probabilities("bernoulli_", np.asarray(p))
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
     return _fill(self, "bernoulli_", lambda n, kind: stream.bernoulli(float(p), n))
 
 
 @method
+@drawing
 def exponential_(self: Any, lambd: float = 1.0, *, generator: Generator | None = None) -> Any:
     """Fill with exponential numbers of rate `lambd`."""
     _check_inexact("exponential_", self._d.dtype)
@@ -438,6 +465,7 @@ def exponential_(self: Any, lambd: float = 1.0, *, generator: Generator | None =
 
 
 @method
+@drawing
 def geometric_(self: Any, p: float, *, generator: Generator | None = None) -> Any:
     """Fill with counts of trials up to the first success of probability `p`."""
     if not 0 < p < 1:
@@ -448,6 +476,7 @@ def geometric_(self: Any, p: float, *, generator: Generator | None = None) -> An
 
 
 @method
+@drawing
 def cauchy_(
     self: Any, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
 ) -> Any:
@@ -463,6 +492,7 @@ def cauchy_(
 
 
 @method
+@drawing
 def log_normal_(
     self: Any, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
 ) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.grad_mode import FAST
 from ..ops.record import Op
-from . import apply, core, inplace, views
+from . import apply, core, outputs, views
 from .arguments import (
     MISSING,
     argument_text,
@@ -34,13 +34,14 @@ FAST.update(
     MISTAKES=MISTAKES,
     TensorCore=core.TensorCore,
     explain=apply.explain,
+    from_array=core.from_array,
     missing_argument=missing_argument,
     number_type=dtypes.from_numpy_dtype,
     otherwise=other_arguments,
     raise_not_a_list=raise_not_a_list,
     shares_memory=views.shares_memory,
     tuple_new=tuple.__new__,
-    write_out=inplace.write_out,
+    write_out=outputs.write_out,
 )
 
 
@@ -115,7 +116,9 @@ class _Structured:
             if op.fields:
                 result = f"tuple_new(RESULT_{op.name}, {result})"
         if op.out:
-            lines += ["if out is not None:", f"    return write_out(OP_{op.name}, out, {result})"]
+            inputs = "".join(f"{name}, " for name in op.tensors)
+            stored = f"write_out(OP_{op.name}, out, {result}, ({inputs}))"
+            lines += ["if out is not None:", f"    return {stored}"]
         return [*lines, f"return {result}"]
 
     def _wrap_lines(self, i: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +18,14 @@ from ..autograd import engine
 from ..autograd.grad_mode import FAST, is_inference_mode_enabled
 from ..autograd.node import RemovableHandle, add_hook, hooks_of
 from . import core, indexing, printing
-from .core import TensorCore, base_of, from_array, is_leaf_node
+from .core import base_of, from_array, is_leaf_node
 from .shape import Size
 from .storage import INFERENCE
+
+if TYPE_CHECKING:  # what is derived from ops' records, for those who read the source only
+    from .declared import DeclaredTensor as TensorCore
+else:
+    from .core import TensorCore
 
 _new_tuple = tuple.__new__
 
@@ -38,13 +43,11 @@ class Tensor(TensorCore):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         from . import creation
 
-        made = creation.from_constructor(args, dtypes.get_default_dtype(), **kwargs)
         if cls is not Tensor:
-            made.__class__ = cls
-        return made
+            from . import subclassing
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
+            return subclassing.construct(cls, args, kwargs)
+        return creation.from_constructor(args, dtypes.get_default_dtype(), **kwargs)
 
     # ------------------------------------------------------------ facts
     @property
@@ -136,13 +139,16 @@ class Tensor(TensorCore):
 
     def untyped_storage(self) -> Any:
         """The memory behind the tensor, as bytes."""
-        from . import memory
+        from . import storages
 
-        return memory.UntypedStorage(self._d)
+        return storages.storage_of(self._d)
 
     def data_ptr(self) -> int:
         """The address of the first element."""
-        return int(self._d.__array_interface__["data"][0]) if self._d.size else 0
+        d = self._d
+        if not d.size or d.__class__ is not np.ndarray:
+            return 0
+        return int(d.__array_interface__["data"][0])
 
     def is_contiguous(self, memory_format: Any = devices.contiguous_format) -> bool:
         """Whether the elements lie in memory in the order of `memory_format`."""
@@ -168,7 +174,7 @@ class Tensor(TensorCore):
         """Whether the tensor is a lazy conjugate: never."""
         return False
 
-    is_neg = is_shared = is_conj
+    is_neg = is_conj
 
     def is_inference(self) -> bool:
         """Whether the tensor was made in inference mode."""
@@ -255,10 +261,10 @@ class Tensor(TensorCore):
             raise TypeError(
                 f"assigned grad expected to be a Tensor or None but got {type(value).__name__}"
             )
-        if value._d.shape != self._d.shape:
+        if value.shape != self.shape:
             raise RuntimeError(
                 "assigned grad has data of a different size: expected "
-                f"{list(self._d.shape)}, got {list(value._d.shape)}"
+                f"{list(self.shape)}, got {list(value.shape)}"
             )
         if value._t is not self._t:
             raise RuntimeError(
@@ -349,9 +355,15 @@ class Tensor(TensorCore):
     def data(self, value: Any) -> None:
         if not isinstance(value, TensorCore):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
-        if value._t is not self._t and self._gf is not None and not value._t.inexact:
+        if self._gf is not None and not value._t.inexact:
             raise RuntimeError(
-                "data set to a tensor that requires gradients must be floating point"
+                "data set to a tensor that requires gradients must be floating point or complex "
+                "dtype"
+            )
+        if value.device.type != self.device.type:
+            raise RuntimeError(
+                "Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have "
+                "incompatible tensor type."
             )
         self._d, self._t = value._d, value._t
 
@@ -406,13 +418,29 @@ class Tensor(TensorCore):
         return np.array(array, dtype=dtype, copy=copy)
 
     def __array_wrap__(self, array: Any, *_: Any) -> Any:
-        return from_array(np.asarray(array))
+        array = np.asarray(array)
+        return from_array(array.astype(np.uint8) if array.dtype == bool else array)
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        return self.numpy().__dlpack__(**kwargs)
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = -1,
+        max_version: tuple[int, int] | None = None,
+        dl_device: Any = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A DLPack capsule with this tensor's memory."""
+        from . import dlpack
 
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return dlpack.export(self, stream, max_version, dl_device, copy)
+
+    def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
+        """DLPack's number for the kind of device, and the device's number."""
+        from . import dlpack
+
+        if self.device.type != "cpu":
+            raise ValueError(f"Unknown device type {self.device.type} for Dlpack")
+        return (dlpack.DLDeviceType.kDLCPU, 0)
 
     def __bool__(self) -> builtins.bool:
         d = self._d
@@ -428,11 +456,15 @@ class Tensor(TensorCore):
                 f"only one element tensors can be converted to Python scalars, not one of shape "
                 f"{list(self._d.shape)} to {kind.__name__}"
             )
+        value = self._d.item()
         if self._t.is_complex and kind is not builtins.complex:
-            raise RuntimeError(
-                f"value of a {self._t} tensor cannot be converted to {kind.__name__}"
-            )
-        return kind(self._d.item())
+            if value.imag:
+                raise RuntimeError(
+                    f"value of a {self._t} tensor cannot be converted to {kind.__name__} without "
+                    "overflow"
+                )
+            value = value.real
+        return kind(value)
 
     def __int__(self) -> builtins.int:
         return self._as(builtins.int)  # type: ignore[no-any-return]
@@ -512,7 +544,37 @@ class Tensor(TensorCore):
             )
         return FAST["F"].bitwise_not(self)
 
-    __torch_function__ = None
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        from . import subclassing
+
+        return subclassing.override(cls, func, types, args, kwargs)
+
+    __torch_dispatch__: Any = None
+
+    @staticmethod
+    def _make_subclass(cls: Any, data: Any, require_grad: bool = False, **options: Any) -> Any:
+        from . import subclassing
+
+        return subclassing.make_subclass(cls, data, require_grad, **options)
+
+    @staticmethod
+    def _make_wrapper_subclass(cls: Any, size: Any, **options: Any) -> Any:
+        from . import subclassing
+
+        return subclassing.make_wrapper_subclass(cls, size, **options)
+
+    def as_subclass(self, cls: Any) -> Any:
+        """This tensor as an instance of `cls`, with the same memory and history."""
+        from . import subclassing
+
+        return subclassing.as_subclass(self, cls)
 
 
 core.adopt(Tensor)

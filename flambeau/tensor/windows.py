@@ -23,6 +23,7 @@ def _window(
     dtype: dtypes.dtype | None,
     device: Any,
     requires_grad: bool,
+    pin_memory: bool,
 ) -> Any:
     if window_length < 0:
         raise RuntimeError(f"window_length must be non-negative, got {window_length}")
@@ -34,7 +35,7 @@ def _window(
     else:
         last = window_length if periodic else window_length - 1
         values = shape(np.arange(window_length, dtype=np.float64), last)
-    return place(values.astype(kind), None, device, requires_grad)
+    return place(values.astype(kind), None, device, requires_grad, pin_memory)
 
 
 def cosines(*weights: float) -> Callable[[Any, int], Any]:
@@ -69,10 +70,12 @@ def hann_window(
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Any:
     """Half a cosine wave on a pedestal: zero at the ends."""
-    return _window(window_length, periodic, cosines(0.5, 0.5), dtype, device, requires_grad)
+    shape = cosines(0.5, 0.5)
+    return _window(window_length, periodic, shape, dtype, device, requires_grad, pin_memory)
 
 
 @publish
@@ -85,10 +88,12 @@ def hamming_window(
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Any:
     """alpha - beta cos: a Hann window that does not quite reach zero."""
-    return _window(window_length, periodic, cosines(alpha, beta), dtype, device, requires_grad)
+    shape = cosines(alpha, beta)
+    return _window(window_length, periodic, shape, dtype, device, requires_grad, pin_memory)
 
 
 @publish
@@ -99,11 +104,12 @@ def blackman_window(
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Any:
     """A sum of two cosines with very low side lobes."""
     shape = cosines(0.42, 0.5, 0.08)
-    return _window(window_length, periodic, shape, dtype, device, requires_grad)
+    return _window(window_length, periodic, shape, dtype, device, requires_grad, pin_memory)
 
 
 @publish
@@ -114,10 +120,11 @@ def bartlett_window(
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Any:
     """A triangle: zero at the ends, one in the middle."""
-    return _window(window_length, periodic, triangle, dtype, device, requires_grad)
+    return _window(window_length, periodic, triangle, dtype, device, requires_grad, pin_memory)
 
 
 @publish
@@ -129,8 +136,9 @@ def kaiser_window(
     dtype: dtypes.dtype | None = None,
     layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Any:
     """Bessel's I0 over a half circle; a larger `beta` has lower side lobes, a wider main lobe."""
     shape = half_circle(beta)
-    return _window(window_length, periodic, shape, dtype, device, requires_grad)
+    return _window(window_length, periodic, shape, dtype, device, requires_grad, pin_memory)

@@ -1,10 +1,24 @@
-"""What PyTorch keeps under ``torch.utils``; so far `data`, the loading of samples.
+"""What PyTorch keeps under ``torch.utils``: loading of samples, checkpoints and the like.
 
-What may enter: PyTorch's own members of ``torch.utils``.
+What may enter: PyTorch's own members of ``torch.utils``. All but `data` is imported when it is
+first used.
 """
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
+from ..tensor.subclassing import swap_tensors
 from . import data
 
-__all__ = ["data"]
+_LATER = frozenset(["_python_dispatch", "_pytree", "checkpoint", "dlpack"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f".{name}", __name__)
+
+
+__all__ = ["checkpoint", "data", "dlpack", "swap_tensors"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import ml_dtypes
@@ -87,8 +88,13 @@ def primitives():
 # Units in the last place by which a result may be off the truth.
 ULPS = {
     "expm1": 2,
-    "xlogy": 2,
-    "log1p": 3,
+    **dict.fromkeys(("xlogy", "xlog1py", "entr"), 2),
+    **dict.fromkeys(("sin", "cos", "tan", "exp2", "log2", "log10", "log1p", "hypot", "pow"), 1),
+    **dict.fromkeys(("logaddexp", "logaddexp2", "sinc", "ldexp"), 2),
+    "erfc": 5,
+    "erfinv": 8,
+    "lgamma": 1,
+    "digamma": 16,
     "exp": 1.5,
     "log": 1.5,
     "tanh": 5,
@@ -99,12 +105,38 @@ ULPS = {
     "reciprocal": 0.6,
 }
 # Results nearer to 0 than this are measured by its last place: those cut off on their way to 0.
-SMALLEST = {"ndtr": 0.5}
+SMALLEST = {"ndtr": 0.5, "logaddexp": 1, "logaddexp2": 1, "sinc": 1, "lgamma": 0.1, "digamma": 1}
+
+
+def digamma_by_recurrence(x):
+    """Reflected, moved to 60 and beyond, and summed by the asymptotic series, in long doubles."""
+    pi = np.longdouble("3.14159265358979323846264338328")
+    y = np.where(x < 0, 1 - x, x)
+    far, shift = y > 60, 0
+    for k in range(60):
+        shift = shift + 1 / np.where(far, np.inf, y + k)
+    z = np.where(far, y, y + 60)
+    square = 1 / (z * z)
+    series = square * (1 / np.longdouble(12) - square * (1 / np.longdouble(120) - square / 252))
+    value = np.log(z) - 1 / (2 * z) - series - shift
+    turned = value - pi / np.tan(pi * (x - np.rint(x)))
+    value = np.where(x < 0, np.where(np.floor(x) == x, np.nan, turned), value)
+    return np.where(x == 0, np.copysign(np.inf, -x), np.where(x == np.inf, x, value))
+
+
+# Compositions, whose truth is that of their rounded parts.
+ROUNDED_BETWEEN = ("floor_divide", "trunc_divide", "ldexp", "sinc")
 TRUTH = {
     "xlogy": lambda x, y: np.where((x == 0) & ~np.isnan(y), 0, x * np.log(y)),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "erf": lambda x: special.erf(np.float64(x)),
     "ndtr": lambda x: special.ndtr(np.float64(x)),
+    "erfinv": lambda x: special.erfinv(np.float64(x)),
+    "lgamma": lambda x: np.where(np.isinf(x), np.inf, special.gammaln(np.float64(x))),
+    "entr": lambda x: np.where(x < 0, -np.inf, np.where(x == 0, 0, -x * np.log(x))),
+    "xlog1py": lambda x, y: np.where((x == 0) & ~np.isnan(y), 0, x * np.log1p(y)),
+    "erfc": np.vectorize(math.erfc, otypes=[np.float64]),
+    "digamma": lambda x: digamma_by_recurrence(x),
 }
 
 
@@ -124,15 +156,22 @@ def test_the_usual_primitives_have_kernels():
     }
 
 
+def moderate(dtype, seed=0, size=5000):
+    """Values that no function finds hard."""
+    return (np.random.default_rng(seed).standard_normal(size) * 10).astype(dtype)
+
+
+@pytest.mark.parametrize("values", [spread, moderate])
 @pytest.mark.parametrize(("name", "dtype"), primitives())
-def test_accuracy_of_every_primitive(name, dtype):
+def test_accuracy_of_every_primitive(name, dtype, values):
     names = "abc"[: PRIMITIVES[name].arity]
-    given = [spread(dtype, seed) for seed in range(len(names))]
+    given = [values(dtype, seed) for seed in range(len(names))]
     if name == "where":
         given[0] = np.random.default_rng(5).random(given[1].size) < 0.5
     e = Expression(name, *(Expression("input", n) for n in names))
     found = kernel(name, e, names, name in TRUTHS)(*given)
-    wide = [a.astype(np.longdouble) if a.dtype.kind == "f" else a for a in given]
+    widest = dtype if name in ROUNDED_BETWEEN else np.longdouble
+    wide = [a.astype(widest) if a.dtype.kind == "f" else a for a in given]
     with np.errstate(all="ignore"):
         truth = np.asarray(TRUTH.get(name, numpy_function(name))(*wide))
         rounded = truth.astype(found.dtype)
@@ -392,3 +431,80 @@ def test_many_threads_share_one_kernel():
     for w in workers:
         w.join()
     assert not wrong
+
+
+INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32]
+DIVISIONS = {
+    "fmod": np.fmod,
+    "remainder": np.remainder,
+    "floor_divide": np.floor_divide,
+    "trunc_divide": lambda x, y: (x - np.fmod(x, y)) // y,
+}
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("name", DIVISIONS)
+def test_integer_divisions(name, dtype, large):
+    rng = np.random.default_rng(7)
+    info = np.iinfo(dtype)
+    bound = info.max if large else min(info.max, 100)
+    low = max(info.min, -bound)
+    x = rng.integers(low, bound, 3000, dtype, endpoint=True)
+    y = rng.integers(low, bound, 3000, dtype, endpoint=True)
+    y[y == 0] = 3
+    x[:4], y[:4] = (info.max, info.max - 1, info.min + 1, 0), (1, 2, 1, 5)
+    e = Expression(name, Expression("input", "a"), Expression("input", "b"))
+    found = kernel(name, e, "ab")(x, y)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, DIVISIONS[name](x, y))
+    by_number = kernel(name, e, "ab")(x, np.array(7, dtype))
+    np.testing.assert_array_equal(by_number, DIVISIONS[name](x, dtype(7)))
+
+
+@pytest.mark.parametrize("name", DIVISIONS)
+def test_integers_at_the_end_of_their_range_are_divided(name):
+    low = np.iinfo(np.int64).min
+    x, y = np.full(40, low), np.tile([-1, 1, low, 2], 10)
+    e = Expression(name, Expression("input", "a"), Expression("input", "b"))
+    remainder = name in ("fmod", "remainder")
+    expected = np.tile([0, 0, 0, 0] if remainder else [low, low, 1, low // 2], 10)
+    np.testing.assert_array_equal(kernel(name, e, "ab")(x, y), expected)
+
+
+@pytest.mark.parametrize("shape", [(50,), (10, 5)])
+@pytest.mark.parametrize("name", DIVISIONS)
+def test_an_integer_is_not_divided_by_zero(name, shape):
+    e = Expression(name, Expression("input", "a"), Expression("input", "b"))
+    x, y = np.ones(shape, np.int32), np.ones(shape, np.int32)
+    y[-1] = 0
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        kernel(name, e, "ab")(x, y)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        kernel(name, e, "ab")(x.T, y.T)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_remainders_of_quotients_of_any_size_are_exact(dtype):
+    x, y = spread(dtype, 1), spread(dtype, 2)
+    e = Expression("fmod", Expression("input", "a"), Expression("input", "b"))
+    with np.errstate(all="ignore"):
+        expected = np.fmod(x, y)
+    found = kernel("fmod", e, "ab")(x, y)
+    np.testing.assert_array_equal(found, expected)
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(found[known]), np.signbit(expected[known]))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_powers_at_the_ends_of_the_range(dtype):
+    ends = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 2.5, -2.5, 1e30, -1e30,
+            1e-30, np.inf, -np.inf, np.nan]  # fmt: skip
+    x, y = (a.reshape(-1).astype(dtype) for a in np.meshgrid(ends, ends))
+    e = Expression("pow", Expression("input", "a"), Expression("input", "b"))
+    with np.errstate(all="ignore"):
+        expected = np.power(x, y)
+    found = kernel("pow", e, "ab")(x, y)
+    np.testing.assert_allclose(found, expected, rtol=4 * np.finfo(dtype).eps)
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(found[known]), np.signbit(expected[known]))

@@ -22,7 +22,9 @@ from flambeau.compiler.language import (
     T,
     bits,
     ceil,
+    copy,
     decay,
+    elements_at,
     erf,
     exp,
     f64,
@@ -31,12 +33,14 @@ from flambeau.compiler.language import (
     inf,
     isnan,
     larger,
+    libm,
     local,
     log,
     maximum,
     minimum,
     multiply_block,
     nearest,
+    rounded,
     select,
     shift_right,
     sigmoid,
@@ -434,3 +438,58 @@ def test_truncation_is_towards_zero(dtype: Any) -> None:
     out = np.empty(x.size, np.int64)
     truncations(x.size, 1, x, out)
     assert out.tolist() == [int(v) for v in x.tolist()]
+
+
+@kernel
+def join_parts(
+    first: int, last: int, x: Array[T], out: Array[T], addresses: Array[I64], size: int
+) -> None:
+    """Pieces of `size` elements from addresses, half of each by `copy`."""
+    for item in range(first, last):
+        source, target = elements_at(x, addresses[item], size), out[item * size :]
+        half = size // 2
+        copy(target, source, half)
+        for j in simd(half, size):
+            target[j] = source[j]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 500, 3000])
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.float64, ml_dtypes.bfloat16])
+def test_elements_at_addresses_are_copied(dtype, size):
+    parts = [np.arange(i, i + size).astype(np.int8).astype(dtype) for i in range(5)]
+    addresses = np.array([p.ctypes.data for p in parts])
+    compiled, plain = np.zeros(5 * size, dtype), np.zeros(5 * size, dtype)
+    if jit.available():
+        join_parts(5, size, parts[0], compiled, addresses, size)
+        np.testing.assert_array_equal(compiled, np.concatenate(parts))
+    join_parts.python(5, parts[0], plain, addresses, size)
+    np.testing.assert_array_equal(plain, np.concatenate(parts))
+
+
+@pytest.mark.skipif(not jit.available(), reason="says what compiling refuses")
+def test_copy_takes_arrays_of_one_type():
+    @kernel
+    def mixed(first: int, last: int, x: Array[T], out: Array[S]) -> None:
+        copy(out, x, last)
+
+    with pytest.raises(KernelError, match="one element type"):
+        mixed(1, 1, np.zeros(1, np.float32), np.zeros(1))
+
+
+@kernel
+def apart(first: int, last: int, x: Array[F64], y: Array[F64], out: Array[F64]) -> None:
+    for i in range(first, last):
+        out[2 * i] = rounded(x[i] * y[i]) - 1.0
+        out[2 * i + 1] = libm("pow", libm("lgamma", x[i]), y[i])
+
+
+def test_products_are_rounded_and_functions_are_the_c_library_s() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(3, 9, 400), rng.uniform(0.1, 3, 400)
+    y[:200] = 1 / x[:200]
+    results = np.empty(800), np.empty(800)
+    apart(400, 10, x, y, results[0])
+    apart.python(400, x, y, results[1])
+    np.testing.assert_array_equal(results[0][0::2], x * y - 1.0)
+    # The logarithm of gamma is Python's own there.
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-14, atol=0)

@@ -16,7 +16,7 @@ PACKAGE = "flambeau"
 
 # Lower floors first. What is not named here has no floor, which is a finding.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("dtypes", "devices", "errors", "settings", "generator", "variates", "box_muller"),
+    ("dtypes", "devices", "errors", "settings", "generator", "variates", "words", "box_muller"),
     ("compiler",),
     ("backends",),
     ("ops",),
@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         *("nn", "optim", "distributions", "utils", "amp", "linalg", "fft", "special", "func"),
         *("random", "signal", "masked", "cpu", "cuda", "sparse", "testing", "overrides", "types"),
+        *("nested", "storage", "_C", "xp"),
     ),
     ("graph", "compat", "jit", "export", "quantize", "distributed"),
     ("vision", "text", "audio", "serve", "hub", "visual"),
@@ -44,7 +45,7 @@ RAW_ARRAY_FLOOR = 4  # the last floor that may read a tensor's `_d`
 
 FORBIDDEN_NAMES = {"utils", "helpers", "helper", "common", "base", "impl", "manager", "misc"}
 # PyTorch has these paths, so they are its names and not ours.
-PYTORCH_UTILS = {"utils", "nn/utils"}
+PYTORCH_UTILS = {"utils", "nn/utils", "distributions/utils"}
 
 # Private to a file in spirit, but programs import them from PyTorch's modules.
 PYTORCH_NAMES = {"_BatchNorm", "_ConvNd", "_InstanceNorm", "_Loss", "_LRScheduler", "_NormBase"}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau.backends.cpu import interpolation
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(4)
@@ -68,3 +69,23 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals(same, name):
     assert same(REFUSED[name])[0] == "raises"
+
+
+@pytest.mark.parametrize("border", [False, True])
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_corners_by_kernel_and_by_numpy(dtype, aligned, border, monkeypatch):
+    rng = np.random.default_rng(0)
+    grid = (rng.standard_normal((3, 2500, 2)) * 1.3).astype(dtype)
+    grid[0, :4] = [[1, 1], [-1, -1], [np.inf, 0], [np.nan, 0]]
+    with np.errstate(invalid="ignore"):
+        found = interpolation.find_corners(grid, 17, 23, aligned, border)
+        monkeypatch.setattr(interpolation, "_point_operands", lambda *arrays: None)
+        expected = interpolation.find_corners(grid, 17, 23, aligned, border)
+    tolerance = 40 * float(np.finfo(dtype).eps)
+    # A position that rounding moves across a pixel's middle has other corners, and shares near 0.
+    same = (found[1] == expected[1]).all(1)
+    assert same.mean() > 0.999
+    error = np.abs(found[0] - expected[0]).max(1)[same]
+    assert np.nanmax(error) < tolerance
+    assert np.isnan(found[0]).sum() == np.isnan(expected[0]).sum()

@@ -113,7 +113,7 @@ def project(value: Any, seed: int) -> Any:
         v = weights(rng, out)
         if not out.dtype.is_floating_point and not out.dtype.is_complex:
             continue
-        v = tensor(np.asarray(v, out._d.dtype))
+        v = tensor(np.asarray(v, out.dtype.numpy_dtype))
         part = (out * v.conj()).sum().real if out.dtype.is_complex else (out * v).sum()
         total = part if total is None else total + part
     return total

@@ -27,6 +27,7 @@ MAPS = [interpolation.linear(-2, 4, 6, None, False), interpolation.cubic(-1, 5, 
 POOLED = (D(2, 5, 6).astype(np.float32), pooling.max_pool(D(2, 5, 6).astype(np.float32), WINDOWS))
 LABELS, LABELS_2D = I(5, 4), I(5, 4, 2)
 WEIGHTS = U(5, seed=3)
+LISTS = np.array([[1, 3, -1, 0], [-1, 2, 0, 1], [2, 2, 0, 1]])
 STEPS_1D = ((2,), (1,), (1,), 1)
 STEPS_2D = ((2, 1), (1, 0), (1, 2), 2)
 
@@ -140,6 +141,11 @@ NETWORK: dict[str, list[Call]] = {
     "pad": [call(N(3, 4), (1, 2)), call(N(2, 3, 4), (2, 1), "reflect")],
     "resample": [call(N(2, 3, 4, 5), MAPS)],
     "resample_back": [call(N(2, 3, 6, 3), MAPS)],
+    "corner_shares": [
+        call(N(2, 5, 2), 6, 7, aligned, border)
+        for aligned in (False, True)
+        for border in (False, True)
+    ],
     "blend_points": [call(N(2, 3, 6), I(6, 2, 4, 5), N(2, 4, 5))],
     "blend_points_back": [call(N(2, 3, 5), I(6, 2, 4, 5), N(2, 4, 5), 6)],
     "blend_points_shares": [call(N(2, 3, 5), N(2, 3, 6), I(6, 2, 4, 5))],
@@ -219,7 +225,24 @@ NETWORK: dict[str, list[Call]] = {
     ],
     "cross_entropy_loss": [call(N(4, 5), LABELS), call(N(4, 5), U(4, 5))],
     "linear_cross_entropy": [call(N(4, 3), N(5, 3), LABELS, linear_bias=N(5))],
+    "class_margins": [
+        call(N(4, 5), LABELS), call(N(4, 5), LABELS, None, 2, 0.7, "sum"),
+        call(N(4, 5), LABELS, None, 1, 1.0, "none"),
+    ],
+    "class_margins_back": [call(N(4), N(4, 5), LABELS, WEIGHTS, 2, 0.7, "none")],
+    "listed_margins": [call(N(3, 4), LISTS), call(N(3, 4), LISTS, "none")],
+    "listed_margins_back": [call(N(), N(3, 4), LISTS, "sum")],
     "targets_weight": [call(N(4, 5), LABELS, None, 2)],
+    # ------------------------------------------------------------ rearrangements and distances
+    "pixel_shuffle": [call(N(2, 8, 3, 4), 2)],
+    "pixel_unshuffle": [call(N(2, 3, 4, 6), 2)],
+    "channel_shuffle": [call(N(2, 6, 3), 3)],
+    "pdist": [call(N(4, 3)), call(N(4, 3), 1.5)],
+    "pairwise_distance": [
+        call(N(3, 4), N(3, 4, seed=1)), call(N(3, 4), N(4, seed=1), 1.5, keepdim=True),
+    ],
+    "cosine_similarity": [call(N(3, 4), N(3, 4, seed=1)), call(N(3, 4), N(4, seed=1), -1)],
+    "conv_tbc": [call(N(5, 2, 3), N(3, 3, 4), N(4), 1)],
     # ------------------------------------------------------------ tables and dropout
     "embedding": [call(N(6, 3), I(6, 2, 4))],
     "embedding_back": [call(N(9, 3), I(6, 9), 6, 2, True)],

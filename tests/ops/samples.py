@@ -18,6 +18,7 @@ from flambeau.generator import default_generator
 from flambeau.ops.record import REGISTRY
 from tests.ops.compare import case, distinct, integers, normal, uniform
 from tests.ops.fourier_samples import FOURIER
+from tests.ops.matrix_samples import MATRICES
 from tests.ops.network_samples import NETWORK
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -111,6 +112,7 @@ add("equal", call(N(3, 4), N(3, 4)), call(N(3), N(4)))
 add("isin", call(I(9, 3, 4), I(9, 3)), call(I(9, 3, 4), 4, invert=True))
 add("isin_of", call(I(9, 3, 4), I(9, 3)))
 add("bitwise_and bitwise_or bitwise_xor", call(I(60, 3, 4), I(60, 4)), call(BITS, BITS[0]))
+add("hash_tensor", call(N(3, 4)), call(I(9, 3, 4), 1, keepdim=True), call(BITS, (0, 1)))
 add("bitwise_left_shift bitwise_right_shift", call(I(60, 3, 4), I(5, 4)))
 
 # ---------------------------------------------------------------- reductions
@@ -143,7 +145,7 @@ add("nanquantile", call(D(3, 5), 0.3, dim=0))
 add("bincount", call(I(5, 9)), call(I(5, 9), I(9, 9), minlength=7))
 add("histc", call(N(20), 5, -2, 2))
 add("histogram", call(N(20), 5))
-add("histogram_of", call(N(20), np.linspace(-2, 2, 6)))
+add("histogram", call(N(20), np.linspace(-2, 2, 6), weight=U(20), density=True))
 add("histogram_edges", call(N(20), 5))
 add("cov corrcoef", call(N(3, 6)))
 
@@ -281,10 +283,16 @@ add("copy", call(N(3, 4), N(4)))
 add("fill fill_number", call(N(3, 4), 2.5))
 add("fill fill_tensor", call(N(3, 4), N()))
 add("zero", call(N(3, 4)))
+add("subtract", call(N(3, 4), N(3, 4, seed=1)), call(N(3, 4), 2.0, 0.5))
+add("swapaxes", call(N(2, 3, 4), 0, 2))
+add("unsafe_split", call(N(5, 3), 2), call(N(5, 3), 2, 1))
 
 # ---------------------------------------------------------------- neural networks
+add("_standard_gamma_grad", call(POSITIVE, U(3, 4) * 3))
+add("_dirichlet_grad", call(U(3, 4) * 0.9, POSITIVE, POSITIVE + 1.5))
 SAMPLES.update(NETWORK)
 SAMPLES.update(FOURIER)
+SAMPLES.update(MATRICES)
 
 
 # ---------------------------------------------------------------- special functions
@@ -307,8 +315,7 @@ add(
     call(I(9, 4), I(5, 4)),
 )
 add("igamma igammac", call(I(3, 4) + 1.5, POSITIVE[0] * 2))
-add("places_of no_errors", call(N(2, 3, 4)))
-add("identity", call(N(3), 3, 4))
+add("places_of", call(N(2, 3, 4)))
 add("mvlgamma", call(POSITIVE + 2, 3))
 
 # ---------------------------------------------------------------- copies of views
@@ -334,53 +341,6 @@ add("histogramdd", call(N(20, 2), 3), call(N(20, 2), [3, 2], weight=U(20)))
 add("histogram_grid", call(N(20, 2), [np.linspace(-2, 2, 4), np.linspace(-3, 3, 3)]))
 add("unravel_index unravel_places", call(I(12, 5), (3, 4)))
 add("svd_lowrank pca_lowrank", call(N(5, 2) @ N(2, 4), 2))
-
-# ---------------------------------------------------------------- linear algebra
-SQUARE = N(4, 4) + 3 * np.eye(4)
-SYMMETRIC = SQUARE @ SQUARE.T
-BATCH = N(2, 3, 3) + 3 * np.eye(3)
-LOWER = np.tril(SQUARE)
-add("linalg_cholesky linalg_cholesky_ex", call(SYMMETRIC))
-add("linalg_qr qr", call(N(4, 3)), call(BATCH))
-add("linalg_svd", call(N(4, 3), False))
-add("linalg_svdvals", call(N(4, 3)), call(BATCH))
-add("svd", call(N(3, 4)))
-add("linalg_eigh linalg_eigvalsh", call(SYMMETRIC))
-add("linalg_eig linalg_eigvals", call(SYMMETRIC))
-add("linalg_lu linalg_lu_factor linalg_lu_factor_ex lu", call(SQUARE), call(N(4, 3)))
-add("linalg_solve linalg_solve_ex", call(SQUARE, N(4, 2)), call(BATCH, N(2, 3)))
-add("linalg_solve", call(SQUARE, N(2, 4), left=False))
-add("linalg_solve_triangular", call(LOWER, N(4, 2), upper=False))
-add("linalg_solve_triangular", call(LOWER.T, N(2, 4), upper=True, left=False))
-add("triangular_solve", call(N(4, 2), LOWER.T))
-add("cholesky_solve", call(N(4, 2), LOWER))
-add("cholesky_inverse", call(LOWER))
-add("linalg_inv linalg_inv_ex linalg_det linalg_slogdet", call(SQUARE), call(BATCH))
-add("logdet", call(SYMMETRIC))
-add("linalg_matrix_power", call(SQUARE, 3), call(SQUARE, -2), call(SQUARE, 0))
-add("linalg_matrix_exp", call(BATCH))
-add("lu_pivots", call(SQUARE))
-COMPACT, PIVOTS = SQUARE - np.diag(np.diag(SQUARE)) / 2, np.array([2, 2, 4, 4], np.int32)
-add("pivot_matrix", call(PIVOTS, 4, SQUARE))
-add("lu_unpack", call(COMPACT, PIVOTS))
-add("linalg_lu_solve", call(COMPACT, PIVOTS, N(4, 2)))
-add("lu_solve", call(N(4, 2), COMPACT, PIVOTS))
-add("linalg_cross", call(N(2, 3), N(2, 3, seed=1)))
-add("linalg_vecdot", call(N(2, 3), N(2, 3, seed=1)))
-add("linalg_multi_dot", call([N(2, 3), N(3, 4), N(4, 2)]))
-add("linalg_vander", call(N(3)), call(N(2, 3), N=4))
-add("vander", call(N(3)), call(N(3), 2, True))
-add("linalg_tensorinv", call(N(4, 6, 8, 3), 2))
-add("linalg_tensorsolve", call(N(2, 3, 6), N(2, 3)))
-add("linalg_diagonal", call(N(2, 3, 3)))
-add("linalg_householder_product", call(N(4, 3), N(3)))
-add("linalg_matrix_norm", *(call(N(3, 4), o) for o in ("fro", "nuc", 1, 2, -2, float("inf"))))
-add("linalg_norm", call(N(3, 4)), call(N(3, 4), 1), call(N(3, 4), 3, 1))
-add("linalg_cond", call(SQUARE), call(SQUARE, "fro"))
-add("linalg_matrix_rank", call(N(3, 4)), call(SYMMETRIC, hermitian=True))
-add("pseudo_inverse", call(N(3, 4), np.array([0])))
-add("linalg_pinv pinverse", call(N(3, 4)), call(BATCH))
-add("linalg_lstsq", call(N(5, 3), N(5, 2)))
 
 
 def cases_of(*modules: str) -> list[Any]:

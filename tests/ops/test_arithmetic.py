@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+import flambeau
 from tests.ops.compare import Case, agree, case, integers, normal, refuse
 from tests.ops.samples import cases_of
 from tests.oracle import FAILING
@@ -152,3 +153,28 @@ def test_refused(number: int) -> None:
 
 def test_refused_shapes_are_named() -> None:
     refuse(case("mul", normal(2, 3), integers(3, 4)).values[0])
+
+
+EXPONENTS = [2, 3, 4, 0.5, -0.5, -1, -2, 1.5, 2.5, 5, 0, 1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("exponent", EXPONENTS)
+def test_large_arrays_to_the_usual_powers(exponent, dtype):
+    torch = pytest.importorskip("torch")
+    values = np.random.default_rng(3).uniform(0.1, 4, 9000)
+    found = []
+    for library in (flambeau, torch):
+        x = library.tensor(values).to(getattr(library, dtype)).requires_grad_()
+        y = library.pow(x, exponent)
+        y.sum().backward()
+        found.append([v.detach().double().numpy() for v in (y, x.grad)])
+    tolerance = {"float32": 5e-7, "float64": 2e-15, "bfloat16": 2e-2}[dtype]
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_whole_numbers_to_negative_powers_are_refused_at_any_size():
+    for size in (3, 50_000):
+        with pytest.raises(RuntimeError, match="negative integer powers"):
+            flambeau.pow(flambeau.ones(size, dtype=flambeau.int64), -1)

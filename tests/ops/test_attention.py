@@ -231,3 +231,45 @@ def test_no_keys_give_zeros_and_no_queries_nothing() -> None:
     assert attend(flambeau.ones(1, 0, 4), flambeau.ones(1, 5, 4), flambeau.ones(1, 5, 2)).shape == (
         1, 0, 2,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("kind", ["none", "causal", "added", "hidden"])
+@pytest.mark.parametrize("queries", [1, 2])
+def test_few_queries_over_many_keys(queries, kind, count):
+    rng = np.random.default_rng(queries)
+    for own, group, keys, depth, width in ((2, 3, 1003, 33, 20), (1, 1, 7, 5, 9), (3, 1, 4, 64, 1)):
+        q = guarded(rng.standard_normal((own * group, queries, depth)))
+        k = guarded(rng.standard_normal((own, keys, depth)))
+        v = guarded(rng.standard_normal((own, keys, width)))
+        mask = None
+        if kind in ("added", "hidden"):
+            mask = rng.standard_normal((1, own * group, queries, keys))
+            mask[0, 0] = -np.inf if kind == "hidden" else 50.0
+        flambeau.set_num_threads(count)
+        out, _ = kernels.attention(
+            q[None], k[None], v[None], mask, kind == "causal", 1 / math.sqrt(depth)
+        )
+        flambeau.set_num_threads(2)
+        expected = define(q, k, v, None if mask is None else mask[0], kind == "causal")
+        np.testing.assert_allclose(out[0], expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("heads", "own"), [(1, 1), (4, 2), (3, 3)])
+def test_gradients_of_few_heads_fall_into_parts(heads, own, causal):
+    rng = np.random.default_rng(0)
+    shapes = (1, heads, 300, 16), (1, own, 310, 16), (1, own, 310, 8)
+    q, k, v = (rng.standard_normal(s) for s in shapes)
+    grad = rng.standard_normal((1, heads, 300, 8))
+    out, sums = kernels.reference_attention(q, k, v, None, causal, 0.25)
+    found = kernels.attention_back(grad, q, k, v, None, out, sums, causal, 0.25)
+    given_ = (grad, q, k, v, None, out, sums, causal, 0.25)
+    expected = kernels.reference_attention_back(*given_)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+    flambeau.set_num_threads(1)
+    again = kernels.attention_back(*given_)
+    flambeau.set_num_threads(2)
+    for a, b in zip(found, again, strict=True):
+        np.testing.assert_array_equal(a, b)

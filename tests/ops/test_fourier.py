@@ -144,3 +144,17 @@ def test_a_lossy_istft_warns() -> None:
     s = flambeau.stft(flambeau.ones(16), 8, window=flambeau.ones(8), return_complex=True)
     with pytest.warns(UserWarning, match="shorter"):
         flambeau.istft(s, 8, window=flambeau.ones(8), length=30)
+
+
+@pytest.mark.parametrize("name", ["irfft", "hfft", "irfft2", "hfftn"])
+def test_real_results_go_into_real_outputs(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    for library in (flambeau, torch):
+        spectrum = library.ones(3, 4, dtype=library.complex64)
+        function = getattr(library.fft, name)
+        plain = function(spectrum)
+        out = library.empty(0)
+        assert function(spectrum, out=out) is out
+        np.testing.assert_array_equal(out.numpy(), plain.numpy())
+        with pytest.raises(RuntimeError, match="expects a floating point output tensor"):
+            function(spectrum, out=library.empty(0, dtype=library.complex64))

@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from flambeau import devices
 from flambeau.backends.cpu import layout, padding
 from flambeau.compiler import threads
 from tests.compiler.guarded import guarded
@@ -121,3 +122,80 @@ def test_padding(seed):
         padding.pad(x.transpose(1, 0, *range(2, rank + 2)), edges, mode, 2.5),
         expected.transpose(1, 0, *range(2, rank + 2)),
     )
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("seed", range(24))
+def test_joined(seed, count, monkeypatch):
+    monkeypatch.setattr(layout, "_MANY", 4)
+    rng = np.random.default_rng(seed)
+    rank = int(rng.integers(1, 5))
+    shape = list(rng.integers(1, {1: 5000, 2: 90, 3: 30, 4: 13}[rank], rank))
+    axis = int(rng.integers(-rank, rank))
+    arrays = []
+    for _ in range(int(rng.integers(2, 7))):
+        size = list(shape)
+        size[axis] = int(rng.integers(0, 70))
+        x = guarded(rng.integers(0, 255, size).astype(TYPES[seed % 6]))
+        arrays.append(x if seed % 3 else x[..., ::-1])
+    threads.set_num_threads(count)
+    found = layout.joined(arrays, axis)
+    threads.set_num_threads(2)
+    np.testing.assert_array_equal(found, np.concatenate(arrays, axis))
+
+
+def test_joined_arrays_must_fit(monkeypatch):
+    monkeypatch.setattr(layout, "_MANY", 4)
+    with pytest.raises(ValueError, match="match exactly"):
+        layout.joined([np.ones((40, 50)), np.ones((41, 50))], 1)
+    with pytest.raises(IndexError):
+        layout.joined([np.ones((40, 50))] * 2, 2)
+
+
+@pytest.mark.parametrize("axis", range(4))
+def test_what_is_joined_of_channels_last_is_channels_last(axis):
+    x = np.random.default_rng(0).standard_normal((3, 6, 5, 4)).transpose(0, 3, 1, 2)
+    found = layout.joined([x, x], axis)
+    assert layout.is_contiguous(found, devices.channels_last)
+    np.testing.assert_array_equal(found, np.concatenate([x, x], axis))
+
+
+def test_copies_of_all_lengths_at_all_distances():
+    memory = np.empty(3 * 4096 + 8, np.uint8)
+    x = np.random.default_rng(0).integers(1, 255, 4096 + 600).astype(np.uint8)
+    base = -(x.ctypes.data - memory.ctypes.data) % 4096
+    for ahead in (0, 1, 4, 12, 64, 200, 1000, 1023, 1024, 4090):
+        for size in (32, 255, 256, 257, 511, 512, 1000, 2049, 4096):
+            memory[:] = 0
+            start = (4096 - base + ahead) % 4096
+            layout.assign(memory[start : start + size], x[:size])
+            np.testing.assert_array_equal(memory[start : start + size], x[:size])
+            assert not memory[:start].any()
+            assert not memory[start + size :].any()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rolled_and_repeated(seed):
+    rng = np.random.default_rng(seed)
+    rank = int(rng.integers(1, 5))
+    x = rng.integers(0, 255, rng.integers(1, 12, rank)).astype(TYPES[seed % 6])
+    x = x.transpose(rng.permutation(rank))
+    axes = rng.integers(0, rank, 3)
+    shifts = rng.integers(-30, 30, 3)
+    found = layout.rolled(x, shifts.tolist(), axes.tolist())
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, np.roll(x, shifts, axes))
+    times = rng.integers(0 if seed % 4 == 0 else 1, 4, rank + seed % 3).tolist()
+    np.testing.assert_array_equal(layout.repeated(x, times), np.tile(x, times))
+
+
+@pytest.mark.parametrize("diagonal", [-(2**40), -300, -17, -1, 0, 1, 5, 33, 2**40])
+@pytest.mark.parametrize("shape", [(17, 33), (33, 17), (3, 20, 20), (2, 1, 300), (2, 300, 1)])
+def test_triangles(shape, diagonal):
+    x = guarded(np.random.default_rng(0).standard_normal(shape))
+    x.reshape(-1)[7] = np.nan
+    bound = max(-1000, min(diagonal, 1000))
+    np.testing.assert_array_equal(layout.triangle(x, diagonal, True), np.tril(x, bound))
+    np.testing.assert_array_equal(layout.triangle(x, diagonal, False), np.triu(x, bound))
+    turned = x.swapaxes(-1, -2)
+    np.testing.assert_array_equal(layout.triangle(turned, diagonal, True), np.tril(turned, bound))

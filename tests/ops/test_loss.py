@@ -155,3 +155,28 @@ def test_half_precision():
 )
 def test_what_does_not_fit_is_refused(made):
     refuse(made)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("ignored", [-100, 3])
+def test_likelihood_of_many_targets(reduction, ignored):
+    torch = pytest.importorskip("torch")
+    scores, target = normal(5000, 7), integers(7, 5000)
+    found = []
+    for library in (flambeau, torch):
+        x = library.tensor(scores).requires_grad_()
+        loss = library.nn.functional.nll_loss(
+            x, library.tensor(target), ignore_index=ignored, reduction=reduction
+        )
+        (loss * loss).sum().backward()
+        found.append((loss.detach().numpy(), x.grad.numpy()))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=3e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [7, -1, 2**40])
+def test_a_target_that_is_no_class_is_refused(wrong):
+    scores, target = flambeau.tensor(normal(3000, 7)), np.zeros(3000, np.int64)
+    target[2900] = wrong
+    with pytest.raises(IndexError, match=f"Target {wrong} is out of bounds"):
+        F.nll_loss(scores, flambeau.tensor(target))

@@ -191,3 +191,23 @@ def test_complex_gradients_are_conjugated():
         grads.append((np.array(a.grad.tolist()), np.array(b.grad.tolist())))
     np.testing.assert_allclose(grads[0][0], grads[1][0])
     np.testing.assert_allclose(grads[0][1], grads[1][1])
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize(
+    "shapes", [((40, 41), (41, 42)), ((3, 33, 34), (34, 50)), ((2, 1, 33, 64), (3, 64, 37))]
+)
+def test_large_complex_products(shapes, dtype):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s) + 1j * rng.standard_normal(s) for s in shapes)
+    ours = [flambeau.tensor(v).to(getattr(flambeau, dtype)) for v in (a, b)]
+    found = (ours[0] @ ours[1]).numpy()
+    exact = [v.numpy().astype(np.clongdouble) for v in ours]
+    expected = np.matmul(*exact)
+    scale = np.matmul(np.abs(exact[0]), np.abs(exact[1]))
+    bound = np.finfo(found.dtype).eps * shapes[0][-1] ** 0.5
+    assert (np.abs(found - expected) <= bound * scale).all()
+    turned = (ours[1].mT.conj() @ ours[0].mT.conj()).numpy()
+    assert (
+        np.abs(turned - expected.swapaxes(-1, -2).conj()) <= bound * scale.swapaxes(-1, -2)
+    ).all()

@@ -153,3 +153,12 @@ def test_saved_input_must_not_change():
     y.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         out.sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 3, 2), (2, 3, 0)])
+def test_no_values_move_no_statistics(shape):
+    mean, var = flambeau.full((3,), 2.0), flambeau.full((3,), 5.0)
+    out = flambeau.nn.functional.batch_norm(flambeau.zeros(shape), mean, var, training=True)
+    assert out.shape == shape
+    assert mean.tolist() == [2.0] * 3
+    assert var.tolist() == [5.0] * 3

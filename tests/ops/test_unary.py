@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import flambeau
 from tests.ops.compare import Case, agree, case, normal
 from tests.ops.samples import cases_of
 from tests.oracle import FAILING
@@ -172,3 +173,15 @@ REFUSED = [
 def test_refused(number: int) -> None:
     FAILING.add(REFUSED[number])
     agree_on_script(REFUSED[number])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("numbers", [{}, {"nan": 1.5, "posinf": 2.0}, {"neginf": -3.0}])
+def test_nan_to_num_of_large_arrays(dtype, numbers):
+    torch = pytest.importorskip("torch")
+    values = np.tile([1.0, np.nan, np.inf, -np.inf, -0.0, 2.5], 2000)
+    ours, theirs = (
+        library.nan_to_num(library.tensor(values).to(getattr(library, dtype)), **numbers)
+        for library in (flambeau, torch)
+    )
+    np.testing.assert_array_equal(ours.double().numpy(), theirs.double().numpy())

@@ -7,15 +7,20 @@ their numbers say. The kernels read them where they lie. The NumPy path writes t
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
 
 from ...compiler import allocator, jit, threads
-from .attention_kernels import KEYS, attend, attend_back
+from .attention_kernels import KEYS, attend, attend_alone, attend_back
 
 Array = Any
 
+_FEW = 2
+"""Queries up to which each is on its own."""
+_UNITS = 8
+"""Tasks into which a gradient falls, at least, if it has so many tiles."""
 _KINDS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
@@ -37,8 +42,15 @@ def attention(
     keys, width = v.shape[2:]
     out = _like(q, width)
     sums = np.empty((2, batch, heads, queries), q.dtype)
-    tile = 64 if queries > 16 else 16
     workers = threads.get_num_threads()
+    if queries <= _FEW:
+        attend_alone(
+            batch * heads * queries, 2 * keys * (depth + width), q, k, v, mask, out, *sums,
+            np.empty(workers * keys, q.dtype), _layout(q, k, v, mask, out), heads,
+            heads // k.shape[1], queries, keys, depth, width, scale, causal,
+        )  # fmt: skip
+        return out, sums
+    tile = 64 if queries > 16 else 16
     parts = -(-queries // tile)
     attend(
         batch * heads * parts, tile * keys * (depth + width) // 32,
@@ -61,17 +73,32 @@ def attention_back(
     mask = _spread(mask, q, k)
     batch, heads, queries, depth = q.shape
     own, keys, width = v.shape[1:]
-    grads = _like(q, depth), _like(k, depth), _like(v, width)
     tile = 64 if queries > 16 else 16
+    # Fixed by the sizes alone: the sums of parts must not depend on the number of threads.
+    splits = max(1, min(_UNITS // (batch * own), heads // own * queries // (2 * tile)))
+    grads = _like(q, depth), _parts(k, depth, splits), _parts(v, width, splits)
     workers = threads.get_num_threads()
     attend_back(
-        batch * own, heads // own * queries * keys * (depth + width) // 12,
+        batch * own * splits, heads // own * queries * keys * (depth + width) // (12 * splits),
         q, k, v, mask, out, grad, *sums, *grads,
         np.empty(workers * depth * tile, q.dtype), np.empty(workers * width * tile, q.dtype),
         *_tiles(2, q, mask, tile, workers), _layout(q, k, v, mask, out, grad, *grads),
-        heads, heads // own, queries, keys, depth, width, scale, causal, tile,
+        heads, heads // own, queries, keys, depth, width, batch, splits, scale, causal, tile,
     )  # fmt: skip
-    return grads
+    if splits == 1:
+        return grads
+    q_grad, *others = grads
+    k_grad, v_grad = (np.add.reduce(x.reshape(splits, batch, *x.shape[1:]), 0) for x in others)
+    return q_grad, k_grad, v_grad
+
+
+def _parts(x: Array, size: int, splits: int) -> Array:
+    """A new array like `x`, or for each of some parts of the queries one after the other."""
+    if splits == 1:
+        return _like(x, size)
+    shape = (splits * x.shape[0], *x.shape[1:3], size)
+    allocator.prepare(math.prod(shape) * x.itemsize)
+    return np.empty(shape, x.dtype)
 
 
 def _is_compiled(q: Array, k: Array, v: Array) -> bool:

@@ -186,6 +186,84 @@ def attend(
 
 
 @inline
+def dots(q: Any, k: Any, row: Any, depth: Any, scale: Any, scores: Any) -> None:
+    """The scores of four keys."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    second, third, fourth = k[row:], k[2 * row :], k[3 * row :]
+    for i in simd(depth):
+        a += q[i] * k[i]
+        b += q[i] * second[i]
+        c += q[i] * third[i]
+        d += q[i] * fourth[i]
+    scores[0] = a * scale
+    scores[1] = b * scale
+    scores[2] = c * scale
+    scores[3] = d * scale
+
+
+@inline
+def gather_values(weights: Any, v: Any, row: Any, count: Any, width: Any, out: Any) -> None:
+    """The weighted sum of `count` rows of values."""
+    clear(out, 0, 1, width)
+    whole = count - count % 4
+    for j in range(0, whole, 4):
+        first, second = v[j * row :], v[(j + 1) * row :]
+        third, fourth = v[(j + 2) * row :], v[(j + 3) * row :]
+        a, b, c, d = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
+        for i in simd(width):
+            out[i] += (a * first[i] + b * second[i]) + (c * third[i] + d * fourth[i])
+    for j in range(whole, count):
+        last, a = v[j * row :], weights[j]
+        for i in simd(width):
+            out[i] += a * last[i]
+
+
+@kernel
+def attend_alone(
+    first: int, last: int, thread: int, q: Array[T], k: Array[T], v: Array[T],
+    mask: Array[T] | None, out: Array[T], bases: Array[T], inverses: Array[T], memory: Array[T],
+    layout: Array[I64], heads: int, group: int, queries: int, keys: int, depth: int, width: int,
+    scale: float, causal: Static,
+) -> None:  # fmt: skip
+    """`attend` for few queries, each of which is an item; `memory` is for the scores of one."""
+    scores = memory[thread * keys :]
+    k_row, v_row = row_of(layout, K), row_of(layout, V)
+    for item in range(first, last):
+        at, row = item // queries, item % queries
+        batch, head = at // heads, at % heads
+        query = q[place(layout, Q, batch, head, row) :]
+        seen = k[place(layout, K, batch, head // group, 0) :]
+        count = min(keys, row + 1) if causal else keys
+        whole = count - count % 4
+        for j in range(0, whole, 4):
+            dots(query, seen[j * k_row :], k_row, depth, scale, scores[j:])
+        for j in range(whole, count):
+            dot, line = 0.0, seen[j * k_row :]
+            for i in simd(depth):
+                dot += query[i] * line[i]
+            scores[j] = dot * scale
+        if mask is not None:
+            added = mask[place(layout, MASK, batch, head, row) :]
+            for j in simd(count):
+                scores[j] = scores[j] + added[j]
+        high = -inf
+        for j in simd(count):
+            high = larger(high, scores[j])
+        base, total = select(high == -inf, 0.0, high), 0.0
+        for j in simd(count):
+            e = decay(scores[j] - base)
+            scores[j] = e
+            total += e
+        result = out[place(layout, OUT, batch, head, row) :]
+        values = v[place(layout, V, batch, head // group, 0) :]
+        gather_values(scores, values, v_row, count, width, result)
+        by = 0.0 if total == 0.0 else 1.0 / total
+        stretch(result, 0, 1, width, by)
+        bases[item] = base
+        inverses[item] = by
+
+
+@inline
 def differentiate(
     weights: Any, slopes: Any, high: Any, by: Any, shares: Any, count: Any, tile: Any
 ) -> None:
@@ -229,10 +307,13 @@ def attend_back(
     mask: Array[T] | None, out: Array[T], grad: Array[T], bases: Array[T], inverses: Array[T],
     q_grad: Array[T], k_grad: Array[T], v_grad: Array[T], turned: Array[T], turned_grads: Array[T],
     tiles: Array[T], slope_tiles: Array[T], masks: Array[T] | None, layout: Array[I64], heads: int,
-    group: int, queries: int, keys: int, depth: int, width: int, scale: float, causal: Static,
-    tile: Static,
+    group: int, queries: int, keys: int, depth: int, width: int, batches: int, splits: int,
+    scale: float, causal: Static, tile: Static,
 ) -> None:  # fmt: skip
-    """Gradients of queries, keys and values; an item is a key head with all its queries."""
+    """Gradients of queries, keys and values; an item is a key head with a part of its queries.
+
+    Each of the `splits` parts has gradients of keys and values of its own.
+    """
     query, target = turned[thread * depth * tile :], turned_grads[thread * width * tile :]
     weights, slopes = tiles[thread * KEYS * tile :], slope_tiles[thread * KEYS * tile :]
     added = None if mask is None else masks[thread * KEYS * tile :]
@@ -242,12 +323,14 @@ def attend_back(
     k_back_row, v_back_row = row_of(layout, K_GRAD), row_of(layout, V_GRAD)
     parts = (queries + tile - 1) // tile
     for item in range(first, last):
-        batch, own = item // (heads // group), item % (heads // group)
-        k_back = k_grad[place(layout, K_GRAD, batch, own, 0) :]
-        v_back = v_grad[place(layout, V_GRAD, batch, own, 0) :]
+        split = item % splits
+        own = item // splits % (heads // group)
+        batch = item // splits // (heads // group)
+        k_back = k_grad[place(layout, K_GRAD, split * batches + batch, own, 0) :]
+        v_back = v_grad[place(layout, V_GRAD, split * batches + batch, own, 0) :]
         clear(k_back, k_back_row, keys, depth)
         clear(v_back, v_back_row, keys, width)
-        for part in range(group * parts):
+        for part in range(split, group * parts, splits):
             head, start = own * group + part // parts, part % parts * tile
             rows = min(queries - start, tile)
             q_rows = q[place(layout, Q, batch, head, start) :]

@@ -232,8 +232,9 @@ def _reference(
         mean = _sums(x) / x.dtype.type(max(count, 1))
         out = x - mean[:, None]
         var = _products(out, out) / x.dtype.type(max(count, 1))
-        _move(running_mean, mean, momentum)
-        _move(running_var, var * (count / (count - 1)) if count > 1 else var, momentum)
+        if count:
+            _move(running_mean, mean, momentum)
+            _move(running_var, var * (count / (count - 1)) if count > 1 else var, momentum)
     else:
         mean, var = (v.astype(x.dtype) for v in (running_mean, running_var))
         out = x - mean[:, None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,8 +18,11 @@ import ml_dtypes
 import numpy as np
 
 from ...compiler import jit
+from . import channels_last as last
 from . import convolution_plans as plans
 from .convolution_source import Array, Convolution, Sizes
+from .layout import assign, cast, channels_last, contiguous, has_channels_last
+from .matmul import linear, matmul
 
 _COMPILED = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 _NARROW = frozenset({np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)})
@@ -36,15 +40,52 @@ def conv_forward(
     >>> conv_forward(x, np.ones((1, 1, 2), np.float32), None, (1,), (0,), (1,), 1)
     array([[[2., 2.]]], dtype=float32)
     """
-    moves = _tuple(stride), _tuple(padding), _tuple(dilation), groups
-    c = _describe(x.shape, w.shape, *moves)
+    c = _describe(x.shape, w.shape, _tuple(stride), _tuple(padding), _tuple(dilation), groups)
+    if has_channels_last(x) or has_channels_last(w):
+        y = _forward_last(c, x, w, bias)
+        return np.maximum(y, 0, out=y) if relu else y
+    return _forward(c, x, w, bias, relu)
+
+
+def _forward(c: Convolution, x: Array, w: Array, bias: Array | None, relu: bool = False) -> Array:
+    """The output with its channels first."""
+    if x.dtype in _NARROW and _is_product(c) and not relu and bias is None:
+        flat = x.reshape(*c.x[:2], -1)
+        return matmul(w.reshape(c.w[:2]), flat).reshape(c.x[0], c.w[0], *c.out)
+    if x.dtype in _NARROW and _is_compiled(c, x, w):
+        out = np.empty((c.x[0], c.w[0], *c.out), x.dtype)
+        w, bias = _wide(w), None if bias is None else _wide(bias)
+        for images, piece in _pieces(c):
+            made = plans.run_forward(piece, _wide(x[images]), w, bias, relu)
+            assign(out[images], cast(made, x.dtype))
+        return out
     if x.dtype in _NARROW:
         wide = [None if v is None else v.astype(np.float32) for v in (x, w, bias)]
-        return conv_forward(*wide, *moves, relu).astype(x.dtype)
-    if _is_compiled(c, x, w) and (bias is None or bias.dtype == x.dtype):
+        y = reference_forward(c, *wide).astype(x.dtype)
+    elif _is_compiled(c, x, w) and (bias is None or bias.dtype == x.dtype):
         return plans.run_forward(c, x, w, bias, relu)
-    y = reference_forward(c, x, w, bias)
+    else:
+        y = reference_forward(c, x, w, bias)
     return np.maximum(y, 0) if relu else y
+
+
+def _is_product(c: Convolution) -> bool:
+    """Whether each pixel of the output is its input times one matrix, and some exist."""
+    moved = {*c.w[2:], *c.stride} != {1} or any(c.padding)
+    return not moved and c.groups == 1 and 0 not in (*c.x, *c.w)
+
+
+def _forward_last(c: Convolution, x: Array, w: Array, bias: Array | None) -> Array:
+    """The output with its channels last in memory."""
+    alike = w.dtype == x.dtype and (bias is None or bias.dtype == x.dtype)
+    if alike and last.is_depthwise(c, x.dtype):
+        return last.depthwise_forward(c, x, w, bias)
+    if alike and x.dtype in _NARROW and _is_product(c):
+        rows = linear(np.moveaxis(x, 1, -1), w.reshape(c.w[:2]), bias)
+        return np.moveaxis(rows, -1, 1)
+    if alike and last.serves_forward(c, x.dtype):
+        return last.forward(c, x, w, bias)
+    return channels_last(_forward(c, contiguous(x), contiguous(w), bias))
 
 
 def conv_backward_input(
@@ -55,9 +96,26 @@ def conv_backward_input(
     moves = _tuple(stride), _tuple(padding), _tuple(dilation), groups
     c = _describe(tuple(input_shape), w.shape, *moves)
     _check_gradient("conv_backward_input", c, g)
+    if not (has_channels_last(g) or has_channels_last(w)):
+        return _backward_input(c, g, w)
+    if w.dtype == g.dtype and last.is_depthwise(c, g.dtype):
+        return last.depthwise_backward_input(c, g, w)
+    if w.dtype == g.dtype and last.serves_backward_input(c, g.dtype):
+        return last.backward_input(c, g, w)
+    return channels_last(_backward_input(c, contiguous(g), contiguous(w)))
+
+
+def _backward_input(c: Convolution, g: Array, w: Array) -> Array:
+    """The gradient of the input with its channels first."""
+    if g.dtype in _NARROW and _is_compiled(c, g, w):
+        out, w = np.empty(c.x, g.dtype), _wide(w)
+        for images, piece in _pieces(c):
+            made = plans.run_backward_input(piece, _wide(g[images]), w)
+            assign(out[images], cast(made, g.dtype))
+        return out
     if g.dtype in _NARROW:
         wide = g.astype(np.float32), w.astype(np.float32)
-        return conv_backward_input(*wide, input_shape, *moves).astype(g.dtype)
+        return reference_backward_input(c, *wide).astype(g.dtype)
     if _is_compiled(c, g, w):
         return plans.run_backward_input(c, g, w)
     return reference_backward_input(c, g, w)
@@ -71,18 +129,51 @@ def conv_backward_weight(
     moves = _tuple(stride), _tuple(padding), _tuple(dilation), groups
     c = _describe(x.shape, tuple(weight_shape), *moves)
     _check_gradient("conv_backward_weight", c, g)
+    if not (has_channels_last(g) or has_channels_last(x)):
+        return _backward_weight(c, g, x)
+    if g.dtype == x.dtype and last.is_depthwise(c, x.dtype):
+        return last.depthwise_backward_weight(c, g, x)
+    if g.dtype == x.dtype and last.serves_backward_weight(c, x.dtype):
+        return channels_last(last.backward_weight(c, g, x))
+    return channels_last(_backward_weight(c, contiguous(g), contiguous(x)))
+
+
+def _backward_weight(c: Convolution, g: Array, x: Array) -> Array:
+    """The gradient of the weight, contiguous."""
+    if g.dtype in _NARROW and _is_compiled(c, g, x):
+        total = np.zeros(c.w, np.float32)
+        for images, piece in _pieces(c):
+            total += plans.run_backward_weight(piece, _wide(g[images]), _wide(x[images]))
+        return total.astype(g.dtype)
     if g.dtype in _NARROW:
         wide = g.astype(np.float32), x.astype(np.float32)
-        return conv_backward_weight(*wide, weight_shape, *moves).astype(g.dtype)
+        return reference_backward_weight(c, *wide).astype(g.dtype)
     if _is_compiled(c, g, x):
         return plans.run_backward_weight(c, g, x)
     return reference_backward_weight(c, g, x)
 
 
+# Elements of a piece of an input, or output, that are float32 for a while.
+_PIECE = 1 << 20
+
+
+def _pieces(c: Convolution) -> Iterator[tuple[slice, Convolution]]:
+    """As many images as are widened at a time, and the convolution of so many."""
+    image = max(math.prod(c.x[1:]), c.w[0] * math.prod(c.out))
+    count = max(1, _PIECE // image)
+    for start in range(0, c.x[0], count):
+        stop = min(start + count, c.x[0])
+        yield slice(start, stop), c._replace(x=(stop - start, *c.x[1:]))
+
+
+def _wide(x: Array) -> Array:
+    return cast(contiguous(x), np.dtype(np.float32))
+
+
 def _is_compiled(c: Convolution, x: Array, w: Array) -> bool:
     return (
-        x.dtype in _COMPILED and w.dtype == x.dtype and 0 not in c.x and 0 not in c.w
-        and 0 not in c.out and jit.available()
+        (x.dtype in _COMPILED or x.dtype in _NARROW) and w.dtype == x.dtype
+        and 0 not in c.x and 0 not in c.w and 0 not in c.out and jit.available()
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from .convolution_source import (
     read_input,
     read_whole,
 )
+from .layout import contiguous
 
 
 @functools.lru_cache(maxsize=1024)
@@ -132,7 +133,8 @@ def _empty(shape: Sizes, like: Array) -> Array:
 
 
 def _tidy(x: Array) -> Array:
-    return x if x.flags.c_contiguous and x.flags.aligned else np.require(x, requirements="CA")
+    x = contiguous(x)
+    return x if x.flags.aligned else np.require(x, requirements="CA")
 
 
 # One convolution without a stride -----------------------------------------------------------------

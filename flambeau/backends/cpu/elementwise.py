@@ -17,8 +17,16 @@ import numpy as np
 
 from ...compiler import allocator, costs, jit, launch, loops, threads
 from ...compiler.elements import KINDS, STORAGE
-from ...compiler.expressions import Expression
+from ...compiler.expressions import (
+    PRIMITIVES,
+    Expression,
+    inputs_of,
+    render_python,
+    simplified,
+    substitute,
+)
 from ...compiler.scalar_ir import Unsupported
+from .scalars import numpy_function
 
 _lock = threading.Lock()
 _kinds: dict[Any, str | None] = {}
@@ -39,14 +47,19 @@ def _alike(count: int) -> Callable[..., int]:
 def threshold(e: Expression) -> int:
     """The number of elements from which the kernel of `e` beats NumPy.
 
-    A launch costs what three NumPy calls on small arrays cost, and NumPy's loops over the simplest
-    operations are as fast as ours (but for extrema): only threads and fused operations beat those.
+    NumPy's loops over the simplest operations are as fast as ours (but for extrema): only threads
+    and fused operations beat those.
     """
     work = costs.nanoseconds(e, 0)
     steps = costs.count_flops(e)
-    if steps == 1 and work < 0.1 and e.op not in ("maximum", "minimum"):
+    if steps == 1 and work < 0.1 and e.op not in _SLOW:
         return 32768
-    return 4096 if steps < 3 else 1024
+    most = 4096 if steps < 3 else 1024
+    return int(min(max(costs.break_even(e), 256), most))
+
+
+# Of the operations that cost a kernel next to nothing, those that cost NumPy more.
+_SLOW = ("maximum", "minimum", "sign", "sgn", "where", "heaviside", "trunc_divide")
 
 
 def _kind_of(dtype: Any) -> str | None:
@@ -104,6 +117,55 @@ def _apart(a: Any, out: Any) -> Any:
     return a if same and (a.shape, a.strides) == (out.shape, out.strides) else a.copy()
 
 
+def _divisors(e: Expression, names: Sequence[str]) -> tuple[int, ...] | None:
+    """Which operands integers are divided by; None if it is by anything else."""
+    if e.op in ("input", "const"):
+        return ()
+    found: set[int] = set()
+    if e.op in ("fmod", "remainder", "floor_divide", "trunc_divide"):
+        divisor = e.args[1]
+        if divisor.op == "input":
+            found.add(names.index(divisor.args[0]))
+        elif divisor.op != "const" or not divisor.args[0]:
+            return None
+    for a in e.args:
+        below = _divisors(a, names)
+        if below is None:
+            return None
+        found.update(below)
+    return tuple(sorted(found))
+
+
+_SHORT_POWERS = {2, 3, 4, 5, 0.5, 1.5, -0.5, -1, -2}
+
+
+def _in_powers(e: Expression) -> set[str]:
+    """The operands that stand alone, or with a number, as a power's base or exponent."""
+    if e.op in ("input", "const"):
+        return set()
+    found = set().union(*map(_in_powers, e.args))
+    return found | set().union(*map(inputs_of, e.args)) if e.op == "pow" else found
+
+
+def _evaluate(e: Expression, names: Sequence[str]) -> Callable[..., Any]:
+    """The expression in NumPy."""
+    rendered = render_python(e, {n: n for n in names}, "N_")
+    body = "".join(f"    {line}\n" for line in rendered.statements)
+    space = {f"N_{n.op}": numpy_function(n.op) for n in costs.nodes_of(e) if n.op in PRIMITIVES}
+    exec(f"def reference({', '.join(names)}):\n{body}    return {rendered.text}\n", space)
+    reference: Callable[..., Any] = space["reference"]
+    return reference
+
+
+def _refuse_zero(arrays: Sequence[Any], divisors: tuple[int, ...]) -> None:
+    """RuntimeError if an integer would be divided by zero."""
+    if not all(a.size for a in arrays if hasattr(a, "size")):
+        return
+    for i in divisors:
+        if np.count_nonzero(arrays[i]) != arrays[i].size:
+            raise RuntimeError("ZeroDivisionError")
+
+
 def _allocator(shape: tuple[int, ...], order: tuple[int, ...], kind: Any) -> Callable[[], Any]:
     """What makes an empty array of this shape, its dimensions in this order in memory."""
     empty = np.empty
@@ -132,6 +194,9 @@ class Fused:
         self.label, self.expression, self.names = label, expression, tuple(names)
         self.reference, self.is_truth = reference, is_truth
         self.least = threshold(expression)
+        self._divisors = _divisors(expression, names)
+        self._powers = _in_powers(expression)
+        self._short: dict[tuple[str, float], Fused | None] = {}
         self._plans: dict[Any, Callable[..., Any] | None] = {}
         self._flat: dict[Any, Callable[..., Any] | None] = {}
 
@@ -162,6 +227,52 @@ class Fused:
 
     def _remember_flat(self, key: Any, arrays: Sequence[Any]) -> Any:
         """How to compute from contiguous arrays of one shape, and numbers, of one dtype."""
+        plan = self._plan_flat(key, arrays)
+        if self._powers and key[1]:
+            plan = self._by_number(plan)
+        self._flat[key] = plan
+        return plan
+
+    def _by_number(self, general: Any) -> Any:
+        """A plan that looks for a shorter formula for the numbers of a call."""
+
+        def plan(count: int, given: Any, out: Any) -> Any:
+            short = self._shorter(given)
+            if short is not None:
+                return short[0](*short[1], out=out)
+            if general is not None:
+                return general(count, given, out)
+            result = self.reference(*given)
+            if out is None:
+                return result
+            np.copyto(out, result, casting="unsafe")
+            return out
+
+        return plan
+
+    def _shorter(self, arrays: Sequence[Any]) -> tuple[Fused, list[Any]] | None:
+        """A formula without a power, and its operands, where a base or exponent is a number."""
+        for i, name in enumerate(self.names):
+            if name in self._powers and not arrays[i].ndim and len(arrays) > 1:
+                value = arrays[i].item()
+                if value not in _SHORT_POWERS or (value < 0 and arrays[i].dtype.kind != "f"):
+                    return None
+                if (name, value) not in self._short:
+                    self._short[name, value] = self._shorten(name, value)
+                short = self._short[name, value]
+                rest = [*arrays[:i], *arrays[i + 1 :]]
+                return None if short is None else (short, rest)
+        return None
+
+    def _shorten(self, name: str, value: float) -> Fused | None:
+        """The formula where the operand `name` is `value`, if that spares the power."""
+        e = simplified(substitute(self.expression, {name: value}))
+        names = [n for n in self.names if n != name]
+        if inputs_of(e) != set(names) or e.op == "input" or _in_powers(e):
+            return None
+        return Fused(self.label, e, names, _evaluate(e, names), self.is_truth)
+
+    def _plan_flat(self, key: Any, arrays: Sequence[Any]) -> Any:
         plan = None
         if self._plan_alike(arrays) is not None:
             work = arrays[0].dtype
@@ -180,7 +291,11 @@ class Fused:
             shaped = steps.index("unit")
             empty, split = np.empty, threads.split
 
+            divisors = self._divisors if work.kind in "iu" else None
+
             def plan(count: int, given: Any, out: Any) -> Any:
+                if divisors:
+                    _refuse_zero(given, divisors)
                 if out is None:
                     out = empty(given[shaped].shape, kind)
                 else:  # arrays that own their memory are apart
@@ -192,7 +307,6 @@ class Fused:
                 kernel(chunks, count, size, out, *given)
                 return out
 
-        self._flat[key] = plan
         return plan
 
     def _call_any(self, arrays: Sequence[Any]) -> Any:
@@ -202,6 +316,8 @@ class Fused:
             return self.reference(*arrays)
         run = self._plans.get(key, self)
         if run is self:
+            if self._powers and (short := self._shorter(arrays)) is not None:
+                return short[0]._call_any(short[1])
             run = self._remember(key, lambda: self._plan_alike(arrays))
         return self.reference(*arrays) if run is None else run(arrays)  # type: ignore[operator]
 
@@ -220,6 +336,8 @@ class Fused:
         With `out` it is written there, and `out` is returned; an operand may be `out` itself. None
         where no kernel serves.
         """
+        if self._powers and (short := self._shorter(arrays)) is not None:
+            return short[0].convert(short[1], work, kind, out)
         if out is not None:
             arrays = [_apart(a, out) for a in arrays]
         key = (work, kind, *[(a.shape, a.strides, a.dtype) for a in arrays])
@@ -258,13 +376,25 @@ class Fused:
         if not jit.available() or not plain or None in kinds or not computed or not stored:
             return None
         type_ = STORAGE[computed].compute
+        type_ = "i64" if type_ == "i1" else type_
+        if type_ == "i64" and self._divisors is None:
+            return None
         try:
             nest = _nest(arrays, out, kind)
             if nest is None:
                 return None
-            return self._prepare(nest, arrays, kinds, "i64" if type_ == "i1" else type_, kind)
+            run = self._prepare(nest, arrays, kinds, type_, kind)
         except (Unsupported, ValueError):
             return None
+        divisors = self._divisors
+        if type_ != "i64" or not divisors:
+            return run
+
+        def run_checked(given: Any, out: Any = None) -> Any:
+            _refuse_zero(given, divisors)
+            return run(given, out)
+
+        return run_checked
 
     def _prepare(
         self, nest: _Nest, arrays: Any, kinds: Any, type_: str, kind: Any

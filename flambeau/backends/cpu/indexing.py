@@ -18,6 +18,7 @@ Array = Any
 
 FEW = 256
 """Elements below which NumPy is as fast as a compiled kernel."""
+_FEW_OF_A_VECTOR = 2048
 RUN, COLUMNS = 4096, 64
 """Elements of a long row that are an item, and columns of a block that stays in the cache."""
 _WORDS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
@@ -55,6 +56,8 @@ def is_inside(index: Array, size: int, wrap: bool = False) -> bool:
 def take_along(x: Array, index: Array, d: int) -> Array | None:
     """The elements of `x` at `index` along `d`; their shapes agree in the other dimensions."""
     size = x.shape[d]
+    if x.ndim == 1 and index.size < _FEW_OF_A_VECTOR:
+        return x.take(index) if is_inside(index, size) else None
     ready = _prepared(x, index, index.size)
     if ready is None:
         return np.take_along_axis(x, index, d) if is_inside(index, size) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from ...compiler import jit
 from ...compiler.kernel import serves
 from . import interpolation_kernels as kernels
-from .layout import contiguous
+from .layout import contiguous, has_channels_last
 from .scatter import add_at
 
 Array = Any
@@ -57,6 +58,11 @@ class AxisMap:
         return AxisMap(self.axis, len(self.places), places, weights)
 
     @functools.cached_property
+    def before_channels(self) -> AxisMap:
+        """The same map of an array whose channels come last."""
+        return AxisMap(self.axis - 1, self.size, self.places, self.weights)
+
+    @functools.cached_property
     def tables(self) -> dict[Any, tuple[Array, Array | None]]:
         """What `table` has made."""
         return {}
@@ -78,6 +84,9 @@ class AxisMap:
 def resample(x: Array, maps: list[AxisMap]) -> Array:
     """`x` resampled along each map's axis."""
     maps = list(maps)
+    if has_channels_last(x):
+        last = np.moveaxis(x, 1, -1)
+        return np.moveaxis(resample(last, [a.before_channels for a in maps]), -1, 1)
     while maps:
         a = maps.pop(0)
         columns = maps[0] if maps and (a.axis, maps[0].axis) == (-2, -1) else None
@@ -183,6 +192,43 @@ def _point_operands(*arrays: Array) -> tuple[Array, ...] | None:
     usable = len(kinds) == 1 and kinds <= {np.dtype(np.float32), np.dtype(np.float64)}
     large = ready[-1].size >= _FEW and all(a.size for a in ready)
     return ready if usable and large and serves(*ready) else None
+
+
+_POINTS = 2048
+"""Points of a block."""
+
+
+def find_corners(
+    grid: Array, height: int, width: int, aligned: bool, border: bool
+) -> tuple[Array, Array]:
+    """The shares and places (N, 4, P) of the four pixels around each point of a grid (N, P, 2).
+
+    Positions are (x, y) from -1 to 1; the place of a pixel outside the image is -1. With `border`
+    points outside are moved to it.
+    """
+    n, points = grid.shape[:2]
+    ready = _point_operands(grid) if height * width < 2**24 else None
+    if ready is not None:
+        weights = np.empty((n, 4, points), grid.dtype)
+        places = np.empty((n, 4, points), np.int64)
+        block = min(_POINTS, points)
+        kernels.find_corners(
+            n * -(-points // block), 60 * block, *ready, places, weights, points, block, height,
+            width, aligned, border,
+        )  # fmt: skip
+        return weights, places
+    corners = []
+    for at, size in ((grid[..., 1], height), (grid[..., 0], width)):
+        p = (at + 1) * ((size - 1) / 2) if aligned else ((at + 1) * size - 1) / 2
+        p = np.where(p > 0, np.minimum(p, size - 1), 0) if border else p
+        low = np.floor(p)
+        corners.append([(low, 1 - (p - low)), (low + 1, p - low)])
+    places, weights = [], []
+    for (y, down), (x, part) in itertools.product(*corners):
+        inside = (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
+        places.append(np.where(inside, np.where(inside, y, 0) * width + np.where(inside, x, 0), -1))
+        weights.append(down * part)
+    return np.stack(weights, 1).astype(grid.dtype), np.stack(places, 1).astype(np.int64)
 
 
 def blend_points(x: Array, places: Array, weights: Array) -> Array:

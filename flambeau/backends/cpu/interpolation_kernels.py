@@ -10,7 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 from ...compiler.kernel import inline, kernel
-from ...compiler.language import I32, I64, Array, Static, T, local, select, simd, unrolled
+from ...compiler.language import (
+    I32,
+    I64,
+    Array,
+    Static,
+    T,
+    floor,
+    local,
+    select,
+    simd,
+    truncated,
+    unrolled,
+)
 
 WIDEST = 4096
 """Elements of a row that `resample_planes` can take."""
@@ -155,6 +167,57 @@ def resample_planes(
         blend_rows(source, places[o * taps :], shares, width, taps, ragged, row)
         target = out[item * column_count :]
         blend_columns(row, column_places, column_weights, column_count, column_taps, ragged, target)
+
+
+@inline
+def pixel_of(at: Any, size: Any, aligned: Any, border: Any) -> Any:
+    """The pixel at a position from -1 to 1."""
+    n = T(size)
+    p = (at + 1.0) * ((n - 1.0) * 0.5) if aligned else ((at + 1.0) * n - 1.0) * 0.5
+    if border:
+        return select(p > 0.0, select(p > n - 1.0, n - 1.0, p), 0.0)
+    return p
+
+
+@kernel
+def find_corners(
+    first: int,
+    last: int,
+    grid: Array[T],
+    places: Array[I64],
+    weights: Array[T],
+    points: int,
+    block: int,
+    height: int,
+    width: int,
+    aligned: Static,
+    border: Static,
+) -> None:
+    """The four pixels around each point, -1 for one outside, and its shares of them.
+
+    An item is a `block` of an image's points.
+    """
+    blocks = (points + block - 1) // block
+    for item in range(first, last):
+        image = item // blocks
+        begin = (item - image * blocks) * block
+        given = grid[(image * points + begin) * 2 :]
+        at = image * 4 * points + begin
+        for p in simd(min(block, points - begin)):
+            x = pixel_of(given[2 * p], width, aligned, border)
+            y = pixel_of(given[2 * p + 1], height, aligned, border)
+            left, top = floor(x), floor(y)
+            part, down = x - left, y - top
+            for corner in unrolled(4):
+                across = left + 1.0 if corner % 2 else left
+                below = top + 1.0 if corner // 2 else top
+                inside = (across >= 0.0) & (across <= T(width - 1))
+                inside = inside & (below >= 0.0) & (below <= T(height - 1))
+                place = truncated(select(inside, below * T(width) + across, -1.0))
+                places[at + corner * points + p] = place
+                share = part if corner % 2 else 1.0 - part
+                other = down if corner // 2 else 1.0 - down
+                weights[at + corner * points + p] = other * share
 
 
 @kernel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ from .indexing import words_of
 _FEW = 2048
 _MANY = 65536
 """Elements of one array from which a copy of it is worth two threads."""
+_WIDE = 16
+"""Elements of a row from which it is copied as a row."""
+_SMALL = 256
 _STEPS = (0, 1, -1, 2, 3, 4)
 
 
@@ -112,8 +116,14 @@ def contiguous(d: Any) -> Any:
 def joined(arrays: Sequence[Any], axis: int) -> Any:
     """Arrays of one type, one after the other along `axis`; ValueError if their sizes differ."""
     first = arrays[0]
-    if first.size < _MANY or not all(a.size >= _FEW and a.flags.c_contiguous for a in arrays):
+    if first.ndim > 3 and all(map(has_channels_last, arrays)):
+        order = (0, *range(2, first.ndim), 1)
+        turned = joined([a.transpose(order) for a in arrays], order.index(axis % first.ndim))
+        return np.moveaxis(turned, -1, 1)
+    if first.size < _MANY // 4 or first.size * len(arrays) < _MANY:
         return np.concatenate(arrays, axis)
+    if not -first.ndim <= axis < first.ndim:
+        return np.concatenate(arrays, axis)  # which says so
     axis %= first.ndim
     before, after = first.shape[:axis], first.shape[axis + 1 :]
     if any(a.shape[:axis] != before or a.shape[axis + 1 :] != after for a in arrays):
@@ -121,12 +131,80 @@ def joined(arrays: Sequence[Any], axis: int) -> Any:
     total = sum(a.shape[axis] for a in arrays)
     allocator.prepare(math.prod(before) * total * math.prod(after) * first.itemsize)
     out = np.empty((*before, total, *after), first.dtype)
+    if _join_rows(arrays, out, axis):
+        return out
     start = 0
     for a in arrays:
         stop = start + a.shape[axis]
         assign(out[(slice(None),) * axis + (slice(start, stop),)], a)
         start = stop
     return out
+
+
+def _join_rows(arrays: Sequence[Any], out: Any, axis: int) -> bool:
+    """Join arrays whose rows are long enough in one launch; False: they are not."""
+    words = words_of(out)
+    if words is None or not jit.available():
+        return False
+    step, start, table = math.prod(out.shape[axis + 1 :]), 0, []
+    for a in arrays:
+        width = a.shape[axis] * step
+        if width < _WIDE or not (a.flags.c_contiguous and a.flags.aligned and a.dtype == out.dtype):
+            if width == 0:
+                continue
+            return False
+        table += [a.__array_interface__["data"][0], width, start]
+        start += width
+    kernels.join_rows(words.size, 2, words, np.array(table, np.int64), len(table) // 3, start)
+    return True
+
+
+def rolled(d: Any, shifts: Sequence[int], axes: Sequence[int]) -> Any:
+    """`d` shifted around by `shifts` along `axes`."""
+    total: dict[int, int] = {}
+    for shift, axis in zip(shifts, axes, strict=True):
+        total[axis] = total.get(axis, 0) + shift
+    allocator.prepare(d.nbytes)
+    out = np.empty(d.shape, d.dtype)
+    if not d.size:
+        return out
+    ways = [[(slice(None), slice(None))] for _ in range(d.ndim)]
+    for axis, shift in total.items():
+        cut = shift % d.shape[axis]
+        if cut:
+            ways[axis] = [
+                (slice(None, -cut), slice(cut, None)), (slice(-cut, None), slice(None, cut)),
+            ]  # fmt: skip
+    for pairs in itertools.product(*ways):
+        assign(out[tuple(to for _, to in pairs)], d[tuple(here for here, _ in pairs)])
+    return out
+
+
+def repeated(d: Any, times: Sequence[int]) -> Any:
+    """`d` repeated ``times`` along its dimensions; as many `times` as dimensions, or more."""
+    sizes = (1,) * (len(times) - d.ndim) + d.shape
+    shape = tuple(r * n for r, n in zip(times, sizes, strict=True))
+    allocator.prepare(math.prod(shape) * d.itemsize)
+    out = np.empty(shape, d.dtype)
+    if out.size:
+        split = [n for pair in zip(times, sizes, strict=True) for n in pair]
+        wide = d.reshape([n for size in sizes for n in (1, size)])
+        assign(out.reshape(split), wide)
+    return out
+
+
+def triangle(d: Any, diagonal: int, lower: bool) -> Any:
+    """The lower (or upper) triangle of each matrix of `d`, up to (or from) `diagonal`."""
+    words = words_of(d) if d.size >= _SMALL and jit.available() else None
+    if words is None:
+        return (np.tril if lower else np.triu)(d, diagonal).astype(d.dtype, copy=False)
+    words = contiguous(words)
+    allocator.prepare(d.nbytes)
+    out = np.empty(d.shape, words.dtype)
+    rows, columns = d.shape[-2:]
+    shift = max(-rows, min(diagonal, columns)) + lower
+    kernels.keep_triangle(d.size // columns, 2 * columns, words, out, rows, columns, shift, lower)
+    return out.view(d.dtype)
 
 
 def reshaped(d: Any, shape: tuple[int, ...]) -> Any:
@@ -179,6 +257,20 @@ def is_contiguous(d: Any, memory_format: Any = devices.contiguous_format) -> boo
     return d.ndim == rank and _dense_in(d, (1, *range(rank - 1, 1, -1), 0))
 
 
+def has_channels_last(d: Any) -> bool:
+    """Whether `d` (N, C, *size) has its channels last in memory, and is not in C order, too."""
+    return (
+        d.ndim in (4, 5)
+        and not d.flags.c_contiguous
+        and bool(d.transpose(0, *range(2, d.ndim), 1).flags.c_contiguous)
+    )
+
+
+def channels_last(d: Any) -> Any:
+    """`d` (N, C, *size) with its channels last in memory: itself, or a copy."""
+    return np.moveaxis(contiguous(np.moveaxis(d, 1, -1)), -1, 1)
+
+
 def with_format(d: Any, memory_format: Any) -> Any:
     """`d` in the memory order of `memory_format` (itself if it is so already)."""
     if is_contiguous(d, memory_format):
@@ -190,8 +282,7 @@ def with_format(d: Any, memory_format: Any) -> Any:
         raise RuntimeError(
             f"required rank {rank} tensor to use {memory_format} format, got {d.ndim} dimensions"
         )
-    last = contiguous(np.moveaxis(d, 1, -1))
-    return np.moveaxis(last, -1, 1)
+    return channels_last(d)
 
 
 def in_memory_order(d: Any) -> Any:

@@ -15,6 +15,8 @@ from ...compiler.language import (
     S,
     Static,
     T,
+    copy,
+    elements_at,
     local,
     select,
     simd,
@@ -23,6 +25,8 @@ from ...compiler.language import (
     unrolled,
 )
 
+LONG = 32
+"""Elements from which a row is copied as one piece of memory."""
 SOURCE, TARGET = 64, 65
 """Where `at`, after the coordinates, holds the offsets in the source and in the target."""
 
@@ -76,6 +80,10 @@ def copy_rows(
     start_at(first, sizes, steps, rank, at)
     for _ in range(first, last):
         source, target = x[at[SOURCE] :], out[at[TARGET] :]
+        if fixed_step == 1 and fixed_to_step == 1 and columns >= LONG:
+            copy(target, source, columns)
+            advance(sizes, steps, rank, at)
+            continue
         for j in simd(columns):
             here = j * step if fixed_step is None else j * fixed_step
             to = j * to_step if fixed_to_step is None else j * fixed_to_step
@@ -147,6 +155,57 @@ def interleave_rows(
                 to = j * parts if dense else j * to_step
                 target[to + p] = source[p * step + j]
         advance(sizes, steps, rank, at)
+
+
+@kernel
+def join_rows(
+    first: int, last: int, out: Array[T], table: Array[I64], parts: int, width: int
+) -> None:
+    """Rows of `width` elements, each made of the next row of every part; an item is an element.
+
+    The table has a line for each part: its address, the width of its rows, and where they begin.
+    """
+    here, row = first, first // width
+    at, part = first - row * width, 0
+    while part + 1 < parts and table[3 * part + 5] <= at:
+        part += 1
+    while here < last:
+        size, begin = table[3 * part + 1], at - table[3 * part + 2]
+        n = min(size - begin, last - here)
+        whole = elements_at(out, table[3 * part], (row + 1) * size)
+        copy(out[here:], whole[row * size + begin :], n)
+        here += n
+        at += n
+        part += 1
+        if part == parts:
+            part, at, row = 0, 0, row + 1
+
+
+@kernel
+def keep_triangle(
+    first: int,
+    last: int,
+    x: Array[T],
+    out: Array[T],
+    rows: int,
+    columns: int,
+    shift: int,
+    lower: Static,
+) -> None:
+    """Of row r of each matrix only what is before (`lower`) or from column r + shift; else 0."""
+    for item in range(first, last):
+        edge = min(max(item % rows + shift, 0), columns)
+        source, target = x[item * columns :], out[item * columns :]
+        if lower:
+            for j in simd(edge):
+                target[j] = source[j]
+            for j in simd(edge, columns):
+                target[j] = 0
+        else:
+            for j in simd(edge):
+                target[j] = 0
+            for j in simd(edge, columns):
+                target[j] = source[j]
 
 
 @kernel

@@ -1,8 +1,8 @@
 """Matrix products of NumPy arrays: `matmul` and `linear`.
 
 float32 and float64 run on the compiled kernels, cut up by a plan that is made once per combination
-of shapes and strides. float16 and bfloat16 go to `narrow_matmul`; other integers, complex numbers,
-whose products BLAS computes as fast, and everything where nothing can be compiled, to NumPy.
+of shapes and strides. float16 and bfloat16 go to `narrow_matmul`, complex numbers to
+`complex_matmul`; integers, and everything where nothing can be compiled, to NumPy.
 """
 
 from __future__ import annotations
@@ -228,6 +228,10 @@ def _prepare_matmul(a: Array, b: Array) -> _Run:
         from .narrow_matmul import prepare_matmul
 
         return prepare_matmul(a, b)
+    if a.dtype.kind == b.dtype.kind == "c" and jit.available():
+        from .complex_matmul import multiply
+
+        return lambda a, b, added=None, c=None: multiply(a, b)
     if not a.ndim or not b.ndim or not _is_compiled(a, b):
         return reference_matmul
     inner = b.shape[0] if b.ndim == 1 else b.shape[-2]

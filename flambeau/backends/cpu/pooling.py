@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from ...compiler.kernel import serves
 from . import pooling_kernels as kernels
 from .indexing import take_along
-from .layout import contiguous
+from .layout import channels_last, contiguous, has_channels_last
 from .scatter import combine_along
 from .windows import Axis, spread_windows, taps, window_sums
 
@@ -64,8 +65,49 @@ def _numbers(axes: tuple[Axis, ...]) -> Array:
     return np.array(axes, np.int64)
 
 
+def _in_order(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the results of a function of C-ordered arrays have the first one's order in memory."""
+
+    @functools.wraps(function)
+    def ordered(x: Array, *args: Any) -> Any:
+        if not has_channels_last(x):
+            return function(x, *args)
+        found = function(contiguous(x), *args)
+        return (
+            tuple(map(channels_last, found)) if isinstance(found, tuple) else channels_last(found)
+        )
+
+    return ordered
+
+
+def _pool_channels(
+    x: Array, axes: tuple[Axis, ...], fold: Any, divisors: Array | None = None
+) -> Array | None:
+    """Windows of images with their channels last in memory; None if those are not such."""
+    if len(axes) != 2 or x.ndim != 4 or not has_channels_last(x):
+        return None
+    last = np.moveaxis(x, 1, -1)
+    found = _geometry(last, last.shape[:1], axes)
+    if found is None:
+        return None
+    channels = x.shape[1]
+    out = np.empty((x.shape[0], *(a.count for a in axes), channels), x.dtype)
+    low = np.full(1, lowest(x.dtype) if divisors is None else 0, x.dtype)
+    kernels.pool_channels(
+        x.shape[0] * axes[0].count, 2 * found.cost * channels, last, divisors, out, low,
+        found.numbers, channels, 0 if divisors is None else int(divisors.size > 1), fold,
+    )  # fmt: skip
+    return np.moveaxis(out, -1, 1)
+
+
 def max_pool(x: Array, axes: tuple[Axis, ...]) -> Array:
     """The largest value of each window; NaN where a window has one."""
+    found = _pool_channels(x, axes, kernels.fold_max)
+    return _max_pool(x, axes) if found is None else found
+
+
+@_in_order
+def _max_pool(x: Array, axes: tuple[Axis, ...]) -> Array:
     x = contiguous(x)
     lead = x.shape[: x.ndim - len(axes)]
     found = _geometry(x, lead, axes)
@@ -92,6 +134,7 @@ def _max_pool_reference(x: Array, axes: tuple[Axis, ...]) -> Array:
     return x
 
 
+@_in_order
 def max_pool_indices(x: Array, axes: tuple[Axis, ...]) -> tuple[Array, Array]:
     """The largest values and where they lie in the flattened last dimensions, int64."""
     x = contiguous(x)
@@ -125,6 +168,7 @@ def _max_pool_indices_reference(x: Array, axes: tuple[Axis, ...]) -> tuple[Array
     return best, indices
 
 
+@_in_order
 def max_pool_back(g: Array, x: Array, best: Array, axes: tuple[Axis, ...]) -> Array:
     """The gradient of `max_pool`, whose result was `best`: it goes to the first that won."""
     x = contiguous(x)
@@ -210,6 +254,15 @@ def divisors(axes: tuple[Axis, ...], include_pad: bool, override: int | None) ->
 
 def avg_pool(x: Array, axes: tuple[Axis, ...], divisors: Array) -> Array:
     """The sum of each window divided by its divisor."""
+    if has_channels_last(x):
+        found = _pool_channels(x, axes, kernels.fold_sum, np.asarray(divisors, x.dtype))
+        if found is not None:
+            return found
+    return _avg_pool(x, axes, divisors)
+
+
+@_in_order
+def _avg_pool(x: Array, axes: tuple[Axis, ...], divisors: Array) -> Array:
     x = contiguous(x)
     lead = x.shape[: x.ndim - len(axes)]
     found = _geometry(x, lead, axes)
@@ -226,6 +279,7 @@ def avg_pool(x: Array, axes: tuple[Axis, ...], divisors: Array) -> Array:
     return np.divide(sums, divisors.astype(x.dtype), out=sums if sums is not x else None)
 
 
+@_in_order
 def avg_pool_back(g: Array, axes: tuple[Axis, ...], divisors: Array) -> Array:
     """The gradient of `avg_pool`."""
     g = contiguous(g)
@@ -247,6 +301,7 @@ def adaptive_bounds(size: int, count: int) -> list[tuple[int, int]]:
     return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
 
 
+@_in_order
 def adaptive_max_pool(x: Array, counts: tuple[int, ...]) -> tuple[Array, Array]:
     """The largest value of each even part and its place in the flattened last dimensions."""
     rank = len(counts)

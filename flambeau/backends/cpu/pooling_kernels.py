@@ -337,3 +337,59 @@ def max_parts(
                 place = select(better, at, place)
             out[item * wide + w] = top
             indices[item * wide + w] = place
+
+
+@inline
+def taps_before(at: Any, axes: Any, place: Any) -> Any:
+    """How many taps of output `at` lie before the input's `place`."""
+    distance = max(place - (at * axes[STRIDE] - axes[PADDING]), 0)
+    return min((distance + axes[DILATION] - 1) // axes[DILATION], axes[KERNEL])
+
+
+@kernel
+def pool_channels(
+    first: int,
+    last: int,
+    x: Array[T],
+    divisors: Array[T] | None,
+    out: Array[T],
+    lowest: Array[T],
+    axes: Array[I64],
+    channels: int,
+    divisor_step: int,
+    fold: Static,
+) -> None:
+    """Windows over (images, height, width, channels), all channels at once; an item is a row.
+
+    ``lowest`` is what a window of nothing holds. With divisors the results are divided, by those
+    of their places, or with ``divisor_step`` 0 by one.
+    """
+    rows, columns = axes[6 + COUNT], axes[12 + COUNT]
+    down, across = axes[6:], axes[12:]
+    for item in range(first, last):
+        image = item // rows
+        h = item - image * rows
+        top, bottom = taps_before(h, down, 0), taps_before(h, down, down[SIZE])
+        for w in range(columns):
+            left, right = taps_before(w, across, 0), taps_before(w, across, across[SIZE])
+            target = out[(item * columns + w) * channels :]
+            fresh = True
+            for th in range(top, bottom):
+                y = h * down[STRIDE] - down[PADDING] + th * down[DILATION]
+                for tw in range(left, right):
+                    at = w * across[STRIDE] - across[PADDING] + tw * across[DILATION]
+                    seen = x[((image * down[SIZE] + y) * across[SIZE] + at) * channels :]
+                    if fresh:
+                        for c in simd(channels):
+                            target[c] = seen[c]
+                        fresh = False
+                    else:
+                        for c in simd(channels):
+                            target[c] = fold(target[c], seen[c])
+            if fresh:
+                for c in simd(channels):
+                    target[c] = lowest[0]
+            if divisors is not None:
+                by = divisors[(h * columns + w) * divisor_step]
+                for c in simd(channels):
+                    target[c] = target[c] / by

@@ -277,7 +277,7 @@ def _shifted(family: str, x: Any, n: Any) -> Any:
 
 
 def _check_divisor(x: Any, y: Any) -> None:
-    if np.result_type(x, y).kind in "iub" and np.equal(y, 0).any():
+    if np.result_type(x, y).kind in "iub" and np.size(x) and np.equal(y, 0).any():
         raise RuntimeError("ZeroDivisionError")
 
 

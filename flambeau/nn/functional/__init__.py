@@ -20,6 +20,7 @@ from . import (
     grids,
     normalizations,
     pooling,
+    products,
     sequence_losses,
     spatial,
     value_losses,
@@ -34,6 +35,7 @@ from .embeddings import *  # noqa: F403
 from .grids import *  # noqa: F403
 from .normalizations import *  # noqa: F403
 from .pooling import *  # noqa: F403
+from .products import *  # noqa: F403
 from .sequence_losses import *  # noqa: F403
 from .spatial import *  # noqa: F403
 from .value_losses import *  # noqa: F403
@@ -47,12 +49,15 @@ _PRIMITIVES = (
     "avg_pool2d",
     "avg_pool3d",
     "bilinear",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_tbc",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_similarity",
     "fractional_max_pool2d",
     "fractional_max_pool3d",
     "gelu",
@@ -60,6 +65,11 @@ _PRIMITIVES = (
     "interpolate",
     "linear",
     "linear_cross_entropy",
+    "native_channel_shuffle",
+    "pairwise_distance",
+    "pdist",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "prelu",
     "scaled_dot_product_attention",
     "softplus",
@@ -78,10 +88,13 @@ __all__ += embeddings.__all__
 __all__ += grids.__all__
 __all__ += normalizations.__all__
 __all__ += pooling.__all__
+__all__ += products.__all__
 __all__ += sequence_losses.__all__
 __all__ += spatial.__all__
 __all__ += value_losses.__all__
 __all__ += vector_losses.__all__
+
+_functions.offer({name: globals()[name] for name in __all__ if name not in _PRIMITIVES})
 
 
 def __getattr__(name: str) -> Any:

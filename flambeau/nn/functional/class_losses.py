@@ -182,16 +182,13 @@ def multi_margin_loss(
         )
     if target.dtype is not int64:
         raise RuntimeError(f"expected scalar type Long but found {target.dtype}")
-    labels = target.reshape(-1, 1)
-    if labels.numel() and not bool(((labels >= 0) & (labels < classes)).all()):
-        raise RuntimeError("target out of range")
-    excess = (margin - scores.gather(1, labels) + scores).clamp(min=0)
-    loss = excess if p == 1 else excess * excess
-    if weight is not None:
-        loss = loss * weight[labels]
-    others = fl.ones_like(loss).scatter(1, labels, 0.0)
-    loss = (loss * others).sum(1) / classes
-    return reduce_loss(loss if target.dim() else loss.squeeze(0), reduction)
+    if weight is not None and weight.dtype is not input.dtype:
+        raise RuntimeError(
+            f"expected scalar type {input.dtype.title} but found {weight.dtype.title}"
+        )
+    labels = target if target.dim() else target.reshape(1)
+    loss = fl.class_margins(scores, labels, weight, p, float(margin), reduction)
+    return loss.squeeze(0) if reduction == "none" and not target.dim() else loss
 
 
 def multilabel_margin_loss(
@@ -211,17 +208,14 @@ def multilabel_margin_loss(
         raise RuntimeError(
             f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}"
         )
-    single = input.dim() < 2
-    scores = input.reshape(1, -1) if single else input
-    labels = target.reshape(1, -1) if single else target
-    classes = scores.size(1)
-    if not bool(((labels >= -1) & (labels < classes)).all()):
-        raise RuntimeError("argument #2 'target' is out of range")
-    listed = (labels >= 0).to(int64).cumprod(1)  # 1 up to the first -1
-    places = labels * listed
-    is_target = fl.zeros_like(listed).scatter_add(1, places, listed) > 0
-    # (N, target, class)
-    excess = (1 - scores.gather(1, places).unsqueeze(2) + scores.unsqueeze(1)).clamp(min=0)
-    counted = (listed > 0).unsqueeze(2) & ~is_target.unsqueeze(1)
-    loss = fl.where(counted, excess, fl.zeros_like(excess)).sum((1, 2)) / classes
-    return reduce_loss(loss.squeeze(0) if single else loss, reduction)
+    if input.dim() > 2 or (input.dim() and not input.size(-1)):
+        raise RuntimeError(
+            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: "
+            f"{list(input.shape)}"
+        )
+    if target.dtype is not int64:
+        raise RuntimeError(f"expected scalar type Long but found {target.dtype.title}")
+    if input.dim() > 1:
+        return fl.listed_margins(input, target, reduction)
+    loss = fl.listed_margins(input.reshape(1, -1), target.reshape(1, -1), reduction)
+    return loss.squeeze(0) if reduction == "none" else loss

@@ -48,7 +48,7 @@ def embedding(
         padding_idx: a row that gets no gradient.
         max_norm: rows that are used are first shrunk in place to this ``norm_type``-norm.
         scale_grad_by_freq: divides a row's gradient by the times it occurs in ``input``.
-        sparse: accepted; gradients are dense.
+        sparse: makes the gradient of ``weight`` a sparse tensor.
 
     Raises IndexError for an index out of range.
     """
@@ -77,14 +77,13 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return fl.zeros([*tensor.shape, num_classes], dtype=int64, device=tensor.device)
-    if int(tensor.min()) < 0:
+    if not fl.holds(tensor.min() >= 0):
         raise RuntimeError("Class values must be non-negative.")
-    largest = int(tensor.max())
     if num_classes == -1:
-        num_classes = largest + 1
+        num_classes = int(tensor.max()) + 1
     elif num_classes < 1:
         raise RuntimeError("num_classes should be positive")
-    elif largest >= num_classes:
+    elif not fl.holds(tensor.max() < num_classes):
         raise RuntimeError("Class values must be smaller than num_classes.")
     places = tensor.unsqueeze(-1)
     return fl.put_along(fl.ones_like(places), places, -1, (*tensor.shape, num_classes))
@@ -157,6 +156,35 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Te
     return marks.cumsum(0)[:length] - 1, count
 
 
+def _bags_of_rows(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None,
+    max_norm: float | None,
+    norm_type: float,
+    mode: str,
+    factors: Tensor | None,
+    include_last: bool,
+    padding_idx: int | None,
+) -> Tensor:
+    """Sums or means of looked-up rows, which the gradient of ``weight`` is made of."""
+    bags, count = _bags(input, offsets, include_last)
+    flat = input.reshape(-1)
+    factors = None if factors is None else factors.reshape(-1)
+    if padding_idx is not None:
+        kept = (flat != padding_idx).nonzero().squeeze(1)
+        flat, bags = flat[kept], bags[kept]
+        factors = None if factors is None else factors[kept]
+    rows = embedding(flat, weight, None, max_norm, norm_type, False, True)
+    if factors is not None:
+        rows = rows * factors.unsqueeze(1)
+    sums = fl.zeros([count, rows.size(1)], dtype=rows.dtype).index_add(0, bags, rows)
+    if mode == "sum":
+        return sums
+    sizes = fl.bincount(bags, minlength=count).clamp(min=1).to(rows.dtype)
+    return sums / sizes.unsqueeze(1)
+
+
 def embedding_bag(
     input: Tensor,
     weight: Tensor,
@@ -193,6 +221,13 @@ def embedding_bag(
     padding_idx = _resolve_padding(
         padding_idx, weight.size(0), "padding_idx must be within the number of embeddings"
     )
+    if mode == "max" and sparse:
+        raise ValueError("max mode does not support sparse weights")
+    if sparse:
+        return _bags_of_rows(
+            input, weight, offsets, max_norm, norm_type, mode, per_sample_weights,
+            include_last_offset, padding_idx,
+        )  # fmt: skip
     if mode != "max":
         if max_norm is not None:
             _renormalize(weight, input, max_norm, norm_type)

@@ -6,7 +6,7 @@ import itertools
 import warnings
 from typing import TYPE_CHECKING
 
-from ...dtypes import int64
+from ...dtypes import float32, float64, int64
 from ...tensor import functions as fl
 
 if TYPE_CHECKING:
@@ -95,6 +95,13 @@ def grid_sample(
     aligned = bool(align_corners)
     space = list(input.shape[2:])
     dims = len(space)
+    plain = grid.dtype in (float32, float64) and grid.dtype is input.dtype
+    if plain and dims == 2 and mode == "bilinear" and padding_mode != "reflection":
+        shares, taps_at = fl.corner_shares(
+            grid.flatten(1, 2), *space, aligned, padding_mode == "border"
+        )
+        found = fl.blend_points(input.flatten(2), taps_at, shares)
+        return found.reshape([*input.shape[:2], *grid.shape[1:-1]])
     # Positions in pixels, in the order of the dimensions; each (N, points).
     spots = [
         _to_pixels(grid[..., dims - 1 - d].flatten(1), n, aligned) for d, n in enumerate(space)

@@ -45,7 +45,7 @@ def batch_norm(
     ``momentum``; else with the running ones (Ioffe and Szegedy, 2015). Raises ValueError when
     training on a single value per channel.
     """
-    if training and input.numel() <= input.size(1):
+    if training and input.ndim > 1 and input.numel() <= input.size(1):
         _check_values_per_channel(input.size())
     return fl.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
 

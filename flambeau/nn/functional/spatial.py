@@ -1,4 +1,4 @@
-"""Rearranging images: sliding windows, pixel and channel shuffles."""
+"""Rearranging images: margins and sliding windows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,8 @@ if TYPE_CHECKING:
     from ...tensor import Tensor
 
 __all__ = [
-    "channel_shuffle",
     "fold",
-    "native_channel_shuffle",
     "pad",
-    "pixel_shuffle",
-    "pixel_unshuffle",
     "unfold",
 ]
 
@@ -33,81 +29,6 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
     if mode != "constant" and value is not None and value != 0:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     return fl.pad(input, pad, mode, value)
-
-
-# -- shuffles --------------------------------------------------------------------------------
-
-
-def _check_image(name: str, input: Tensor, least: int = 3) -> None:
-    if input.dim() < least:
-        raise RuntimeError(
-            f"{name} expects input to have at least {least} dimensions, but got input with "
-            f"{input.dim()} dimension(s)"
-        )
-
-
-def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """Channels become pixels: (*, C r^2, H, W) -> (*, C, H r, W r) (Shi et al., 2016).
-
-    Raises RuntimeError when the channels do not divide.
-    """
-    _check_image("pixel_shuffle", input)
-    r = upscale_factor
-    if r <= 0:
-        raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
-    *lead, channels, height, width = input.shape
-    if channels % (r * r):
-        raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
-            f"of upscale_factor, but input.size(-3)={channels} is not divisible by {r * r}"
-        )
-    n = len(lead)
-    split = input.reshape([*lead, channels // (r * r), r, r, height, width])
-    order = [*range(n), n, n + 3, n + 1, n + 4, n + 2]
-    return split.permute(order).reshape([*lead, channels // (r * r), height * r, width * r])
-
-
-def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """Pixels become channels: (*, C, H r, W r) -> (*, C r^2, H, W); inverse of `pixel_shuffle`."""
-    _check_image("pixel_unshuffle", input)
-    r = downscale_factor
-    if r <= 0:
-        raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
-    *lead, channels, height, width = input.shape
-    for name, size, dim in (("height", height, -2), ("width", width, -1)):
-        if size % r:
-            raise RuntimeError(
-                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but "
-                f"input.size({dim})={size} is not divisible by {r}"
-            )
-    n = len(lead)
-    split = input.reshape([*lead, channels, height // r, r, width // r, r])
-    order = [*range(n), n, n + 2, n + 4, n + 1, n + 3]
-    return split.permute(order).reshape([*lead, channels * r * r, height // r, width // r])
-
-
-def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """Interleaves the channels of ``groups`` groups of (N, C, ...) (Zhang et al., 2018)."""
-    if input.dim() < 3:
-        raise RuntimeError(
-            "channel_shuffle expects input with > 2 dims, but got input with sizes "
-            f"{list(input.shape)}"
-        )
-    if groups <= 0:
-        raise RuntimeError(
-            f"Number of groups to divide channels in must be positive. Value of groups:{groups}"
-        )
-    batch, channels, *space = input.shape
-    if channels % groups:
-        raise RuntimeError(
-            "Number of channels must be divisible by groups. Got "
-            f"{channels} channels and {groups} groups."
-        )
-    split = input.reshape([batch, groups, channels // groups, *space])
-    return split.transpose(1, 2).reshape(input.shape)
-
-
-native_channel_shuffle = channel_shuffle
 
 
 # -- sliding windows -------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...tensor import functions as fl
-from .distances import pairwise_distance
 from .reductions import check_reduction, reduce_loss, reduction_name
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def triplet_margin_loss(
     _check_triplet(anchor, positive, negative)
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
-        return pairwise_distance(a, b, p, eps)
+        return fl.pairwise_distance(a, b, p, eps)
 
     return _triplet(distance, anchor, positive, negative, margin, swap, reduction)
 
@@ -165,5 +164,5 @@ def triplet_margin_with_distance_loss(
         raise ValueError(f"margin must be greater than 0, got {margin}")
     check_reduction(reduction)
     _check_triplet(anchor, positive, negative)
-    distance = pairwise_distance if distance_function is None else distance_function
+    distance = fl.pairwise_distance if distance_function is None else distance_function
     return _triplet(distance, anchor, positive, negative, margin, swap, reduction)

@@ -21,6 +21,7 @@ from . import (
     instancenorm,
     lazy,
     linear,
+    linear_loss,
     loss,
     normalization,
     padding,
@@ -44,6 +45,7 @@ from .fold import *  # noqa: F403
 from .instancenorm import *  # noqa: F403
 from .lazy import *  # noqa: F403
 from .linear import *  # noqa: F403
+from .linear_loss import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .module import Module
 from .normalization import *  # noqa: F403
@@ -69,6 +71,7 @@ __all__ += fold.__all__
 __all__ += instancenorm.__all__
 __all__ += lazy.__all__
 __all__ += linear.__all__
+__all__ += linear_loss.__all__
 __all__ += loss.__all__
 __all__ += normalization.__all__
 __all__ += padding.__all__

@@ -85,7 +85,7 @@ class Embedding(_Table):
         padding_idx: a row that is 0 at first and gets no gradient.
         max_norm: rows that are looked up are first shrunk to this ``norm_type``-norm.
         scale_grad_by_freq: divides a row's gradient by the times it occurs.
-        sparse: accepted; gradients are dense.
+        sparse: makes the gradient of ``weight`` a sparse tensor.
 
     Shape:
         integers (*) -> (*, embedding_dim).

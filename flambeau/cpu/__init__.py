@@ -13,11 +13,13 @@ True
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
-from .compiler import allocator
-from .errors import OutOfMemoryError
+from ..compiler import allocator
+from ..devices import device as Device
+from ..errors import OutOfMemoryError
 
 __all__ = [
     "Event",
@@ -27,6 +29,7 @@ __all__ = [
     "current_stream",
     "device_count",
     "empty_cache",
+    "get_device_module",
     "get_per_process_memory_fraction",
     "is_available",
     "is_initialized",
@@ -259,3 +262,17 @@ def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
             total = show(size * (active + cached))
             lines.append(f"{show(size):18}{active:>12}{cached:>12}{total:>12}")
     return "\n".join(lines) + "\n"
+
+
+def __getattr__(name: str) -> Any:
+    if name != "amp":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(".amp", __name__)
+
+
+def get_device_module(device: Any = None) -> Any:
+    """The module of a kind of device, `cpu` or `cuda`; RuntimeError where there is none."""
+    kind = Device("cpu" if device is None else device).type
+    if kind not in ("cpu", "cuda"):
+        raise RuntimeError(f"Device '{kind}' does not have a corresponding module registered.")
+    return importlib.import_module(f"..{kind}", __name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 
@@ -45,3 +46,9 @@ def current_device() -> int:
 def get_device_name(device: Any = None) -> str:
     """A GPU's name; RuntimeError without one."""
     raise RuntimeError("no CUDA device is available: this build of flambeau has the CPU and meta")
+
+
+def __getattr__(name: str) -> Any:
+    if name != "amp":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(".amp", __name__)
