@@ -35,8 +35,8 @@ MUTATIONS = {
     # ------------------------------------------------------------ derivatives and formulas
     "wrong derivative": Mutation(
         "ops/unary.py",
-        '"sin", lambda m, input: m.cos(input)',
-        '"sin", lambda m, input: -m.cos(input)',
+        "lambda m, input: m.cos(input),",
+        "lambda m, input: -m.cos(input),",
         DERIVED + "gradients_are_the_slopes[sin]",
     ),
     "wrong second derivative": Mutation(

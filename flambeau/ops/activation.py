@@ -21,7 +21,11 @@ relu = pointwise(
     grad={"input": lambda m, g, out: m.where(out <= 0, 0, g)},
     out=False,
     refuse="bc",
-    doc="The larger of input and 0.",
+    doc="""The larger of `input` and 0.
+
+    >>> flambeau.relu(flambeau.tensor([-2.0, 0.0, 3.5]))
+    tensor([0.0000, 0.0000, 3.5000])
+    """,
 )
 relu6 = pointwise(
     "relu6(input)",
@@ -30,7 +34,11 @@ relu6 = pointwise(
     out=False,
     method=False,
     refuse="bc",
-    doc="input kept within [0, 6].",
+    doc="""`input` kept within [0, 6].
+
+    >>> F.relu6(flambeau.tensor([-1.0, 4.0, 9.0]))
+    tensor([0., 4., 6.])
+    """,
 )
 hardtanh = pointwise(
     "hardtanh(input, min_val=-1.0, max_val=1.0)",
@@ -43,7 +51,13 @@ hardtanh = pointwise(
     out=False,
     method=False,
     refuse="bc",
-    doc="input kept within [min_val, max_val].",
+    doc="""`input` kept within [`min_val`, `max_val`].
+
+    >>> F.hardtanh(flambeau.tensor([-3.0, 0.25, 3.0]))
+    tensor([-1.0000,  0.2500,  1.0000])
+    >>> F.hardtanh(flambeau.tensor([-3.0, 0.25, 3.0]), 0.0, 2.0)
+    tensor([0.0000, 0.2500, 2.0000])
+    """,
 )
 threshold = pointwise(
     "threshold(input, threshold, value)",
@@ -53,7 +67,11 @@ threshold = pointwise(
     out=False,
     method=False,
     refuse="bc",
-    doc="input where it is above threshold, else value.",
+    doc="""`input` where it is above `threshold`, else `value`.
+
+    >>> F.threshold(flambeau.tensor([0.5, 1.0, 1.5]), 1.0, -1.0)
+    tensor([-1.0000, -1.0000,  1.5000])
+    """,
 )
 leaky_relu = pointwise(
     "leaky_relu(input, negative_slope=0.01)",
@@ -62,7 +80,11 @@ leaky_relu = pointwise(
     out=False,
     method=False,
     refuse="bic",
-    doc="input above 0, negative_slope * input below.",
+    doc="""`input` above 0, `negative_slope` * `input` below.
+
+    >>> F.leaky_relu(flambeau.tensor([-2.0, 2.0]), 0.25)
+    tensor([-0.5000,  2.0000])
+    """,
 )
 prelu_slope = pointwise(
     "prelu_slope(input, weight)",
@@ -91,7 +113,11 @@ elu = pointwise(
     out=False,
     method=False,
     refuse="bic",
-    doc="input above 0, alpha * (exp(input) - 1) below (Clevert et al., 2016).",
+    doc="""`input` above 0, `alpha` * (exp(`input`) - 1) below (Clevert et al., 2016).
+
+    >>> F.elu(flambeau.tensor([-1.0, 0.0, 2.0]))
+    tensor([-0.6321,  0.0000,  2.0000])
+    """,
 )
 selu = pointwise(
     "selu(input)",
@@ -106,7 +132,11 @@ selu = pointwise(
     out=False,
     method=False,
     refuse="bic",
-    doc="elu scaled to keep mean 0 and variance 1 (Klambauer et al., 2017).",
+    doc="""`elu` scaled to keep mean 0 and variance 1 (Klambauer et al., 2017).
+
+    >>> F.selu(flambeau.tensor([-1.0, 0.0, 1.0]))
+    tensor([-1.1113,  0.0000,  1.0507])
+    """,
 )
 celu = pointwise(
     "celu(input, alpha=1.0)",
@@ -115,7 +145,11 @@ celu = pointwise(
     out=False,
     method=False,
     refuse="bic",
-    doc="max(0, x) + min(0, alpha * (exp(x / alpha) - 1)) (Barron, 2017).",
+    doc="""max(0, x) + min(0, alpha * (exp(x / alpha) - 1)) (Barron, 2017).
+
+    >>> F.celu(flambeau.tensor([-2.0, 0.0, 3.0]), alpha=2.0)
+    tensor([-1.2642,  0.0000,  3.0000])
+    """,
 )
 hardsigmoid = pointwise(
     "hardsigmoid(input)",
@@ -124,7 +158,11 @@ hardsigmoid = pointwise(
     out=False,
     method=False,
     refuse="bic",
-    doc="input / 6 + 1 / 2, kept within [0, 1].",
+    doc="""`input` / 6 + 1 / 2, kept within [0, 1].
+
+    >>> F.hardsigmoid(flambeau.tensor([-4.0, 0.0, 1.5, 4.0]))
+    tensor([0.0000, 0.5000, 0.7500, 1.0000])
+    """,
 )
 hardswish = pointwise(
     "hardswish(input)",
@@ -137,7 +175,11 @@ hardswish = pointwise(
     out=False,
     method=False,
     refuse="bic",
-    doc="input * hardsigmoid(input) (Howard et al., 2019).",
+    doc="""`input` * hardsigmoid(`input`) (Howard et al., 2019).
+
+    >>> F.hardswish(flambeau.tensor([-4.0, 1.5, 4.0]))
+    tensor([-0.0000, 1.1250, 4.0000])
+    """,
 )
 silu = pointwise(
     "silu(input)",
@@ -146,7 +188,11 @@ silu = pointwise(
     out=False,
     method=False,
     refuse="bi",
-    doc="input * sigmoid(input), also called swish.",
+    doc="""`input` * sigmoid(`input`), also called swish.
+
+    >>> F.silu(flambeau.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2689,  0.0000,  0.7311])
+    """,
 )
 
 
@@ -167,7 +213,11 @@ mish = pointwise(
     out=False,
     method=False,
     refuse="bic",
-    doc="input * tanh(softplus(input)) (Misra, 2019).",
+    doc="""`input` * tanh(softplus(`input`)) (Misra, 2019).
+
+    >>> F.mish(flambeau.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.3034,  0.0000,  0.8651])
+    """,
 )
 softplus = pointwise(
     "softplus(input, beta=1.0, threshold=20.0)",
@@ -180,7 +230,11 @@ softplus = pointwise(
     inplace=False,
     method=False,
     refuse="bic",
-    doc="log(1 + exp(beta * input)) / beta; input itself where beta * input is above threshold.",
+    doc="""log(1 + exp(`beta` * `input`)) / `beta`; `input` where `beta` * `input` > `threshold`.
+
+    >>> F.softplus(flambeau.tensor([-1.0, 0.0, 50.0]))
+    tensor([ 0.3133,  0.6931, 50.0000])
+    """,
 )
 logsigmoid = pointwise(
     "logsigmoid(input)",
@@ -191,7 +245,11 @@ logsigmoid = pointwise(
     method=False,
     aliases=("log_sigmoid",),
     refuse="bic",
-    doc="log(sigmoid(input)), computed without overflow.",
+    doc="""log(sigmoid(`input`)), computed without overflow.
+
+    >>> F.logsigmoid(flambeau.tensor([-1000.0, 0.0, 1.0]))
+    tensor([-1.0000e+03, -6.9315e-01, -3.1326e-01])
+    """,
 )
 shrink_softly = pointwise(
     "shrink_softly(input, lambd=0.5)",
@@ -209,7 +267,11 @@ hardshrink = pointwise(
     grad={"input": lambda m, g, input, lambd: m.where((input >= -lambd) & (input <= lambd), 0, g)},
     inplace=False,
     refuse="bic",
-    doc="input where its size is above lambd, else 0.",
+    doc="""`input` where its size is above `lambd`, else 0.
+
+    >>> F.hardshrink(flambeau.tensor([-1.5, 0.25, 0.75]))
+    tensor([-1.5000,  0.0000,  0.7500])
+    """,
 )
 gelu_exact = pointwise(
     "gelu_exact(input)",
@@ -252,6 +314,11 @@ def gelu(m: Any, input: Array, *, approximate: str = "none") -> Array:
     """``input`` times the normal distribution function of it (Hendrycks and Gimpel, 2016).
 
     `approximate` is "none" or "tanh"; RuntimeError for any other word.
+
+    >>> F.gelu(flambeau.tensor([-1.0, 0.0, 2.0]))
+    tensor([-0.1587,  0.0000,  1.9545])
+    >>> F.gelu(flambeau.tensor([-1.0, 0.0, 2.0]), approximate="tanh")
+    tensor([-0.1588,  0.0000,  1.9546])
     """
     if approximate == "none":
         return m.gelu_exact(input)
@@ -262,7 +329,11 @@ def gelu(m: Any, input: Array, *, approximate: str = "none") -> Array:
 
 @composite(method=False, out=True)
 def softshrink(m: Any, input: Array, lambd: float = 0.5) -> Array:
-    """`input` moved towards 0 by `lambd`, as far as 0; RuntimeError for a negative `lambd`."""
+    """`input` moved towards 0 by `lambd`, as far as 0; RuntimeError for a negative `lambd`.
+
+    >>> F.softshrink(flambeau.tensor([-1.5, 0.25, 0.75]))
+    tensor([-1.0000,  0.0000,  0.2500])
+    """
     if not lambd >= 0:
         raise RuntimeError(
             f"softshrink: lambda must be in range [0, inf) for input dtype {m.dtype(input)}, but "
@@ -273,7 +344,13 @@ def softshrink(m: Any, input: Array, lambd: float = 0.5) -> Array:
 
 @composite()
 def prelu(m: Any, input: Array, weight: Array) -> Array:
-    """`input` above 0, below it times `weight`: one number, or one for each channel (dim 1)."""
+    """`input` above 0, below it times `weight`: one number, or one for each channel (dim 1).
+
+    >>> x = flambeau.tensor([[-4.0, -4.0], [1.0, 1.0]])
+    >>> F.prelu(x, flambeau.tensor([0.5, 0.25]))
+    tensor([[-2., -1.],
+            [ 1.,  1.]])
+    """
     if weight.ndim > 1:
         raise RuntimeError(
             f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
@@ -305,6 +382,9 @@ def glu(m: Any, input: Array, dim: int = -1) -> Array:
     """The first half of `input` along `dim` times the sigmoid of the second half.
 
     Source: Dauphin et al., 2017. RuntimeError for a 0-d input or an odd size.
+
+    >>> F.glu(flambeau.tensor([6.0, 8.0, 0.0, 100.0]))
+    tensor([3., 8.])
     """
     if not input.ndim:
         raise RuntimeError("glu does not support 0-dimensional tensors")
@@ -335,6 +415,9 @@ def rrelu(
     """Leaky relu with slopes drawn from [lower, upper], or their mean when not training.
 
     Source: Xu et al., 2015. RuntimeError for bounds that are not finite or the wrong way round.
+
+    >>> F.rrelu(flambeau.tensor([-2.0, 3.0]), lower=0.25, upper=0.75)
+    tensor([-1.,  3.])
     """
     if not math.isfinite(lower) or not math.isfinite(upper) or lower > upper:
         raise RuntimeError(

@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from .. import dtypes
-from ..backends.cpu.elementwise import Fused
-from ..compiler.expressions import trace
 from .promotion import is_number
-from .record import TO_FLOAT, Array, composite, pointwise, structured
+from .record import TO_FLOAT, Array, composite, pointwise
 
 _LOG2 = math.log(2.0)
-_NUMBERS = (int, float)
 
 add = pointwise(
     "add(input, other, *, alpha=1)",
     lambda m, x, y, alpha: x + y * alpha,
     partials=(lambda m: 1, lambda m, alpha: alpha),
     numbers="both",
-    doc="input + alpha * other.",
+    doc="""`input` + `alpha` * `other`, in the common dtype of the two.
+
+    >>> flambeau.add(flambeau.tensor([1, 2]), flambeau.tensor([0.5, 10.0]), alpha=2)
+    tensor([ 2., 22.])
+    """,
 )
 sub = pointwise(
     "sub(input, other, *, alpha=1)",
@@ -29,13 +28,21 @@ sub = pointwise(
     partials=(lambda m: 1, lambda m, alpha: -alpha),
     refuse="B",
     numbers="both",
-    doc="input - alpha * other.",
+    doc="""`input` - `alpha` * `other`; RuntimeError for bools.
+
+    >>> flambeau.sub(flambeau.tensor([5, 7]), flambeau.tensor([1, 2]), alpha=3)
+    tensor([2, 1])
+    """,
 )
 
 
 @composite(out=True, inplace=True, through=True)
 def subtract(m: Any, input: Array, other: Any, alpha: Any = 1) -> Array:
-    """input - alpha * other."""
+    """input - alpha * other.
+
+    >>> flambeau.subtract(flambeau.tensor([5, 7]), 2)
+    tensor([3, 5])
+    """
     return m.sub(input, other, alpha=alpha)
 
 
@@ -47,7 +54,11 @@ rsub = pointwise(
     out=False,
     refuse="B",
     node="RsubBackward1",
-    doc="other - alpha * input.",
+    doc="""`other` - `alpha` * `input`.
+
+    >>> flambeau.rsub(flambeau.tensor([1.0, 2.0]), 10)
+    tensor([9., 8.])
+    """,
 )
 mul = pointwise(
     "mul(input, other)",
@@ -55,7 +66,12 @@ mul = pointwise(
     partials=(lambda m, other: other, lambda m, input: input),
     aliases=("multiply",),
     numbers="both",
-    doc="input * other.",
+    doc="""`input` * `other`, which broadcast.
+
+    >>> flambeau.mul(flambeau.tensor([[1], [3]]), flambeau.tensor([10, 20]))
+    tensor([[10, 20],
+            [30, 60]])
+    """,
 )
 true_divide = pointwise(
     "true_divide(input, other)",
@@ -64,7 +80,11 @@ true_divide = pointwise(
     promote=TO_FLOAT,
     node="DivBackward0",
     numbers="both",
-    doc="input / other, always in floating point.",
+    doc="""`input` / `other`, always in floating point.
+
+    >>> flambeau.true_divide(flambeau.tensor([7, -7]), 2)
+    tensor([ 3.5000, -3.5000])
+    """,
 )
 rdivide = pointwise(
     "rdivide(input, other)",
@@ -103,7 +123,15 @@ div_trunc = pointwise(
 
 @composite(out=True, inplace=True, through=True, aliases=("divide",))
 def div(m: Any, input: Array, other: Any, *, rounding_mode: str | None = None) -> Array:
-    """input / other; `rounding_mode` "floor" or "trunc" rounds the quotient."""
+    """input / other; `rounding_mode` "floor" or "trunc" rounds the quotient.
+
+    >>> flambeau.div(flambeau.tensor([7, -7]), 2)
+    tensor([ 3.5000, -3.5000])
+    >>> flambeau.div(flambeau.tensor([7, -7]), 2, rounding_mode="floor")
+    tensor([ 3, -4])
+    >>> flambeau.div(flambeau.tensor([7, -7]), 2, rounding_mode="trunc")
+    tensor([ 3, -3])
+    """
     if rounding_mode is None:
         return m.true_divide(input, other)
     if rounding_mode == "floor":
@@ -122,7 +150,11 @@ floor_divide = pointwise(
     excuse="piecewise constant",
     numbers="both",
     refuse="bc",
-    doc="input / other rounded down.",
+    doc="""`input` / `other` rounded down; integers stay integers.
+
+    >>> flambeau.floor_divide(flambeau.tensor([7, -7]), 3)
+    tensor([ 2, -3])
+    """,
 )
 rfloor_divide = pointwise(
     "rfloor_divide(input, other)",
@@ -140,7 +172,11 @@ remainder = pointwise(
     partials=(lambda m: 1, lambda m, input, other: -m.floor_divide(input, other)),
     numbers="one",
     refuse="bc",
-    doc="What is left of input after division by other; it has the divisor's sign.",
+    doc="""What is left of `input` after division by `other`; it has the divisor's sign.
+
+    >>> flambeau.remainder(flambeau.tensor([5, -5]), 3)
+    tensor([2, 1])
+    """,
 )
 rremainder = pointwise(
     "rremainder(input, other)",
@@ -158,7 +194,11 @@ fmod = pointwise(
     lambda m, x, y: m.fmod(x, y),
     partials=(lambda m: 1, lambda m, input, other: -m.trunc(input / other)),
     refuse="bc",
-    doc="What is left of input after division by other; it has the dividend's sign.",
+    doc="""What is left of `input` after division by `other`; it has the dividend's sign.
+
+    >>> flambeau.fmod(flambeau.tensor([5, -5]), 3)
+    tensor([ 2, -2])
+    """,
 )
 
 
@@ -184,7 +224,13 @@ pow = pointwise(
     },
     numbers="one",
     refuse="b",
-    doc="input to the power exponent; either may be a number.",
+    doc="""`input` to the power `exponent`; either may be a number.
+
+    >>> flambeau.pow(flambeau.tensor([1, 2, 3]), 3)
+    tensor([ 1,  8, 27])
+    >>> flambeau.pow(2, flambeau.tensor([-1.0, 0.0, 5.0]))
+    tensor([ 0.5000,  1.0000, 32.0000])
+    """,
 )
 rpow = pointwise(
     "rpow(input, other)",
@@ -203,7 +249,11 @@ rpow = pointwise(
 
 @composite(out=True, inplace=True)
 def float_power(m: Any, input: Array, exponent: Any) -> Array:
-    """input ** exponent in double precision (complex128 where one of them is complex)."""
+    """input ** exponent in double precision (complex128 where one of them is complex).
+
+    >>> flambeau.float_power(flambeau.tensor([2, 4]), -1)
+    tensor([0.5000, 0.2500], dtype=torch.float64)
+    """
     if is_number(input) and is_number(exponent):
         raise TypeError("float_power(): one of input and exponent must be a Tensor")
     real = all(not _is_complex(m, x) for x in (input, exponent))
@@ -225,7 +275,12 @@ addcmul = pointwise(
     ),
     refuse="b",
     numbers="none",
-    doc="input + value * tensor1 * tensor2.",
+    doc="""`input` + `value` * `tensor1` * `tensor2`.
+
+    >>> x, y, z = flambeau.ones(2), flambeau.tensor([2.0, 3.0]), flambeau.tensor([5.0, 7.0])
+    >>> flambeau.addcmul(x, y, z, value=10)
+    tensor([101., 211.])
+    """,
 )
 addcdiv = pointwise(
     "addcdiv(input, tensor1, tensor2, *, value=1)",
@@ -237,7 +292,12 @@ addcdiv = pointwise(
     ),
     refuse="bi",
     numbers="none",
-    doc="input + value * tensor1 / tensor2, in floating point.",
+    doc="""`input` + `value` * `tensor1` / `tensor2`, in floating point.
+
+    >>> x, y, z = flambeau.ones(2), flambeau.tensor([1.0, 6.0]), flambeau.tensor([2.0, 4.0])
+    >>> flambeau.addcdiv(x, y, z, value=2)
+    tensor([2., 4.])
+    """,
 )
 lerp = pointwise(
     "lerp(input, end, weight)",
@@ -249,157 +309,23 @@ lerp = pointwise(
     ),
     refuse="biBd",
     numbers="last",
-    doc="input + weight * (end - input); weight is a number or a tensor.",
-)
-maximum = pointwise(
-    "maximum(input, other)",
-    lambda m, x, y: m.maximum(x, y),
-    grad={
-        "input": lambda m, g, input, other: m.where(
-            m.eq(input, other), g * 0.5, m.where(input < other, 0, g)
-        ),
-        "other": lambda m, g, input, other: m.where(
-            m.eq(input, other), g * 0.5, m.where(input > other, 0, g)
-        ),
-    },
-    refuse="c",
-    doc="The larger of each pair; NaN if one is NaN.",
-)
-minimum = pointwise(
-    "minimum(input, other)",
-    lambda m, x, y: m.minimum(x, y),
-    grad={
-        "input": lambda m, g, input, other: m.where(
-            m.eq(input, other), g * 0.5, m.where(input > other, 0, g)
-        ),
-        "other": lambda m, g, input, other: m.where(
-            m.eq(input, other), g * 0.5, m.where(input < other, 0, g)
-        ),
-    },
-    refuse="c",
-    doc="The smaller of each pair; NaN if one is NaN.",
-)
-fmax = pointwise(
-    "fmax(input, other)",
-    lambda m, x, y: m.fmax(x, y),
-    grad={
-        "input": lambda m, g, input, other: m.where(
-            m.logical_or(input >= other, m.isnan(other)), g, 0
-        ),
-        "other": lambda m, g, input, other: m.where(
-            m.logical_or(input >= other, m.isnan(other)), 0, g
-        ),
-    },
-    refuse="c",
-    numbers="none",
-    doc="The larger of each pair; where one is NaN, the other.",
-)
-fmin = pointwise(
-    "fmin(input, other)",
-    lambda m, x, y: m.fmin(x, y),
-    grad={
-        "input": lambda m, g, input, other: m.where(
-            m.logical_or(input <= other, m.isnan(other)), g, 0
-        ),
-        "other": lambda m, g, input, other: m.where(
-            m.logical_or(input <= other, m.isnan(other)), 0, g
-        ),
-    },
-    refuse="c",
-    numbers="none",
-    doc="The smaller of each pair; where one is NaN, the other.",
-)
-clamp_min = pointwise(
-    "clamp_min(input, min)",
-    lambda m, x, low: m.maximum(x, low),
-    grad={
-        "input": lambda m, g, input, min: m.where(input >= min, g, 0),
-        "min": lambda m, g, input, min: m.where(input < min, g, 0),
-    },
-    refuse="c",
-    node="ClampBackward1",
-    doc="input, but at least min (a number or a tensor).",
-)
-clamp_max = pointwise(
-    "clamp_max(input, max)",
-    lambda m, x, high: m.minimum(x, high),
-    grad={
-        "input": lambda m, g, input, max: m.where(input <= max, g, 0),
-        "max": lambda m, g, input, max: m.where(input > max, g, 0),
-    },
-    refuse="c",
-    node="ClampBackward1",
-    doc="input, but at most max (a number or a tensor).",
-)
-clamp_both = pointwise(
-    "clamp_both(input, min, max)",
-    lambda m, x, low, high: m.minimum(m.maximum(x, low), high),
-    grad={
-        "input": lambda m, g, input, min, max: m.where(
-            m.logical_and(input >= min, input <= max), g, 0
-        ),
-        "min": lambda m, g, input, min, max: m.where(m.logical_and(input < min, min < max), g, 0),
-        "max": lambda m, g, input, min, max: m.where(m.logical_or(input > max, max < min), g, 0),
-    },
-    method=False,
-    inplace=False,
-    refuse="c",
-    node="ClampBackward1",
-    doc="input, but at least min and then at most max.",
-)
+    doc="""`input` + `weight` * (`end` - `input`); `weight` is a number or a tensor.
 
-
-@structured(
-    method=False,
-    node="ClampBackward1",
-    grad={
-        "input": lambda m, g, input, low, high: m.where(
-            m.logical_and(m.ge(input, low), m.le(input, high)), g, 0
-        )
-    },
+    >>> flambeau.lerp(flambeau.tensor([0.0, 10.0]), flambeau.tensor([8.0, 20.0]), 0.25)
+    tensor([ 2.0000, 12.5000])
+    """,
 )
-def clamp_float(input: Array, low: float, high: float) -> Array:
-    """A float32 or float64 array, but at least `low` and then at most `high` (numbers)."""
-    if input.size < _CLAMP.least:
-        return _clamp(input, low, high)
-    return _CLAMP(input, *(np.asarray(bound, input.dtype) for bound in (low, high)))
-
-
-def _clamp(input: Array, low: Any, high: Any) -> Array:
-    out = np.maximum(input, low)
-    return np.minimum(out, high, out=out if out.ndim else None)
-
-
-_CLAMP = Fused(
-    "clamp",
-    trace(lambda m, input, low, high: m.minimum(m.maximum(input, low), high)),
-    ("input", "low", "high"),
-    _clamp,
-)
-
-
-@composite(out=True, inplace=True, through=True, aliases=("clip",))
-def clamp(m: Any, input: Array, min: Any = None, max: Any = None) -> Array:
-    """input, but at least `min` and at most `max` (numbers or tensors; None: no bound)."""
-    if min is None and max is None:
-        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    if max is None:
-        return m.clamp_min(input, min)
-    if min is None:
-        return m.clamp_max(input, max)
-    numbers = type(min) in _NUMBERS and type(max) in _NUMBERS
-    if numbers and m.dtype(input).plain_float and not getattr(m, "writes", False):
-        return m.clamp_float(input, min, max)
-    return m.clamp_both(input, min, max)
-
-
 hypot = pointwise(
     "hypot(input, other)",
     lambda m, x, y: m.hypot(x, y),
     partials=(lambda m, input, out: input / out, lambda m, other, out: other / out),
     refuse="bic",
     numbers="none",
-    doc="The length sqrt(input^2 + other^2).",
+    doc="""The length sqrt(`input`^2 + `other`^2).
+
+    >>> flambeau.hypot(flambeau.tensor([3.0, 5.0]), flambeau.tensor([4.0, 12.0]))
+    tensor([ 5., 13.])
+    """,
 )
 
 
@@ -420,7 +346,11 @@ atan2 = pointwise(
     refuse="c",
     aliases=("arctan2",),
     numbers="none",
-    doc="The angle of the point (other, input), in (-pi, pi].",
+    doc="""The angle of the point (`other`, `input`), in (-pi, pi].
+
+    >>> flambeau.atan2(flambeau.tensor([1.0, 1.0, 0.0]), flambeau.tensor([1.0, -1.0, -1.0]))
+    tensor([0.7854, 2.3562, 3.1416])
+    """,
 )
 copysign = pointwise(
     "copysign(input, other)",
@@ -431,7 +361,11 @@ copysign = pointwise(
     ),
     promote=TO_FLOAT,
     refuse="c",
-    doc="The size of input with the sign of other.",
+    doc="""The size of `input` with the sign of `other`, in floating point.
+
+    >>> flambeau.copysign(flambeau.tensor([1, -2, 3]), flambeau.tensor([-0.0, 5.0, -5.0]))
+    tensor([-1.,  2., -3.])
+    """,
 )
 nextafter = pointwise(
     "nextafter(input, other)",
@@ -442,7 +376,12 @@ nextafter = pointwise(
     },
     refuse="bic",
     numbers="none",
-    doc="The next floating-point number after input in the direction of other.",
+    doc="""The next floating-point number after `input` in the direction of `other`.
+
+    >>> step = flambeau.nextafter(flambeau.tensor([1.0]), flambeau.tensor([2.0])) - 1
+    >>> step == flambeau.finfo(flambeau.float32).eps
+    tensor([True])
+    """,
 )
 logaddexp = pointwise(
     "logaddexp(input, other)",
@@ -454,7 +393,11 @@ logaddexp = pointwise(
     inplace=False,
     numbers="none",
     refuse="bi",
-    doc="log(exp(input) + exp(other)), without overflow.",
+    doc="""log(exp(`input`) + exp(`other`)), without overflow.
+
+    >>> flambeau.logaddexp(flambeau.tensor([0.0, 1000.0]), flambeau.tensor([0.0, 0.0]))
+    tensor([6.9315e-01, 1.0000e+03])
+    """,
 )
 logaddexp2 = pointwise(
     "logaddexp2(input, other)",
@@ -466,7 +409,12 @@ logaddexp2 = pointwise(
     inplace=False,
     numbers="none",
     refuse="bic",
-    doc="log2(2^input + 2^other), without overflow.",
+    doc="""log2(2^`input` + 2^`other`), without overflow.
+
+    >>> x = flambeau.tensor([3.0, 2000.5])
+    >>> flambeau.logaddexp2(x, x)
+    tensor([   4.0000, 2001.5000])
+    """,
 )
 xlogy = pointwise(
     "xlogy(input, other)",
@@ -478,7 +426,11 @@ xlogy = pointwise(
     promote=TO_FLOAT,
     refuse="c",
     numbers="one",
-    doc="input * log(other), zero where input is zero.",
+    doc="""`input` * log(`other`), zero where `input` is zero.
+
+    >>> flambeau.xlogy(flambeau.tensor([0.0, 2.0, 3.0]), flambeau.tensor([0.0, 1.0, 2.0]))
+    tensor([0.0000, 0.0000, 2.0794])
+    """,
 )
 xlog1py = pointwise(
     "xlog1py(input, other)",
@@ -494,7 +446,12 @@ xlog1py = pointwise(
     method=False,
     inplace=False,
     numbers="one",
-    doc="input * log1p(other), zero where input is zero.",
+    doc="""`input` * log1p(`other`), zero where `input` is zero.
+
+    >>> x = flambeau.tensor([0.0, 2.0, 3.0])
+    >>> flambeau.special.xlog1py(x, flambeau.tensor([-1.0, 0.0, 1.0]))
+    tensor([0.0000, 0.0000, 2.0794])
+    """,
 )
 ldexp = pointwise(
     "ldexp(input, other)",
@@ -503,7 +460,11 @@ ldexp = pointwise(
     promote=TO_FLOAT,
     node="MulBackward0",
     numbers="none",
-    doc="input * 2^other.",
+    doc="""`input` * 2^`other`.
+
+    >>> flambeau.ldexp(flambeau.tensor([0.75, 3.0]), flambeau.tensor([2, -1]))
+    tensor([3.0000, 1.5000])
+    """,
 )
 heaviside = pointwise(
     "heaviside(input, values)",
@@ -511,7 +472,11 @@ heaviside = pointwise(
     excuse="a step function",
     numbers="none",
     refuse="cBd",
-    doc="The step function: 0 below zero, values at zero, 1 above.",
+    doc="""The step function: 0 below zero, `values` at zero, 1 above.
+
+    >>> flambeau.heaviside(flambeau.tensor([-2.0, 0.0, 3.0]), flambeau.tensor([0.5]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """,
 )
 igamma = pointwise(
     "igamma(input, other)",
@@ -523,7 +488,11 @@ igamma = pointwise(
     refuse="bic",
     numbers="none",
     aliases=("special_gammainc",),
-    doc="The regularised lower incomplete gamma function.",
+    doc="""The regularised lower incomplete gamma function of order `input` at `other`.
+
+    >>> flambeau.igamma(flambeau.tensor([1.0, 1.0, 2.0]), flambeau.tensor([0.0, 1.0, 1.0]))
+    tensor([0.0000, 0.6321, 0.2642])
+    """,
 )
 igammac = pointwise(
     "igammac(input, other)",
@@ -535,7 +504,11 @@ igammac = pointwise(
     refuse="bic",
     numbers="none",
     aliases=("special_gammaincc",),
-    doc="The regularised upper incomplete gamma function.",
+    doc="""The regularised upper incomplete gamma function: 1 - `igamma`.
+
+    >>> flambeau.igammac(flambeau.tensor([1.0, 1.0, 2.0]), flambeau.tensor([0.0, 1.0, 1.0]))
+    tensor([1.0000, 0.3679, 0.7358])
+    """,
 )
 gcd = pointwise(
     "gcd(input, other)",
@@ -543,7 +516,11 @@ gcd = pointwise(
     refuse="bfc",
     excuse="integers only",
     numbers="none",
-    doc="The greatest common divisor of two integers.",
+    doc="""The greatest common divisor of two integers; not negative.
+
+    >>> flambeau.gcd(flambeau.tensor([12, -9, 0]), flambeau.tensor([18, 6, 5]))
+    tensor([6, 3, 5])
+    """,
 )
 lcm = pointwise(
     "lcm(input, other)",
@@ -551,5 +528,9 @@ lcm = pointwise(
     refuse="bfc",
     excuse="integers only",
     numbers="none",
-    doc="The least common multiple of two integers.",
+    doc="""The least common multiple of two integers; 0 where one of them is 0.
+
+    >>> flambeau.lcm(flambeau.tensor([4, 5, 0]), flambeau.tensor([6, 7, 3]))
+    tensor([12, 35,  0])
+    """,
 )

@@ -17,7 +17,12 @@ from .shapes import wrap_dim, wrap_dims
 
 @structured(varargs="dims", grad={"input": lambda m, g, dims: m.flip(g, dims)})
 def flip(input: Array, dims: Any) -> Array:
-    """`input` with the order of its elements reversed along `dims`."""
+    """`input` with the order of its elements reversed along `dims`.
+
+    >>> flambeau.flip(flambeau.tensor([[1, 2, 3], [4, 5, 6]]), (0, 1))
+    tensor([[6, 5, 4],
+            [3, 2, 1]])
+    """
     if not isinstance(dims, (tuple, list)):
         raise TypeError(f"flip(): argument 'dims' must be tuple of ints, not {type(dims).__name__}")
     axes = wrap_dims(dims, input.ndim) if dims else ()
@@ -26,7 +31,12 @@ def flip(input: Array, dims: Any) -> Array:
 
 @composite()
 def fliplr(m: Any, input: Array) -> Array:
-    """`input` with its second dimension reversed."""
+    """`input` with its second dimension reversed.
+
+    >>> flambeau.fliplr(flambeau.tensor([[1, 2, 3], [4, 5, 6]]))
+    tensor([[3, 2, 1],
+            [6, 5, 4]])
+    """
     if input.ndim < 2:
         raise RuntimeError("Input must be >= 2-d.")
     return m.flip(input, (1,))
@@ -34,7 +44,12 @@ def fliplr(m: Any, input: Array) -> Array:
 
 @composite()
 def flipud(m: Any, input: Array) -> Array:
-    """`input` with its first dimension reversed."""
+    """`input` with its first dimension reversed.
+
+    >>> flambeau.flipud(flambeau.tensor([[1, 2, 3], [4, 5, 6]]))
+    tensor([[4, 5, 6],
+            [1, 2, 3]])
+    """
     if input.ndim < 1:
         raise RuntimeError("Input must be >= 1-d.")
     return m.flip(input, (0,))
@@ -46,7 +61,12 @@ def _negated(shifts: Any) -> Any:
 
 @structured(grad={"input": lambda m, g, shifts, dims: m.roll(g, _negated(shifts), dims)})
 def roll(input: Array, shifts: Any, dims: Any = ()) -> Array:
-    """`input` shifted around along `dims`, or (without dims) as if it were flat."""
+    """`input` shifted around along `dims`, or (without dims) as if it were flat.
+
+    >>> flambeau.roll(flambeau.tensor([[1, 2, 3], [4, 5, 6]]), 1, 1)
+    tensor([[3, 1, 2],
+            [6, 4, 5]])
+    """
     shifts = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
     if dims is None or dims == () or dims == []:
         if len(shifts) != 1:
@@ -66,7 +86,12 @@ def roll(input: Array, shifts: Any, dims: Any = ()) -> Array:
 
 @composite()
 def rot90(m: Any, input: Array, k: int = 1, dims: Any = (0, 1)) -> Array:
-    """`input` turned by `k` quarter turns in the plane of two dimensions."""
+    """`input` turned by `k` quarter turns in the plane of two dimensions.
+
+    >>> flambeau.rot90(flambeau.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 4],
+            [1, 3]])
+    """
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if input.ndim < 2:
@@ -100,7 +125,12 @@ def _fold_repeats(m: Any, g: Any, repeats: Any, shape: Any) -> Any:
     grad={"input": lambda m, g, repeats, input_shape: _fold_repeats(m, g, repeats, input_shape)},
 )
 def repeat(input: Array, repeats: Any) -> Array:
-    """`input` repeated so many times along each dimension; new dimensions come in front."""
+    """`input` repeated so many times along each dimension; new dimensions come in front.
+
+    >>> flambeau.tensor([1, 2]).repeat(2, 3)
+    tensor([[1, 2, 1, 2, 1, 2],
+            [1, 2, 1, 2, 1, 2]])
+    """
     times = [int(r) for r in repeats]
     if len(times) < input.ndim:
         raise RuntimeError(
@@ -114,7 +144,12 @@ def repeat(input: Array, repeats: Any) -> Array:
 
 @composite(varargs="dims")
 def tile(m: Any, input: Array, dims: Any) -> Array:
-    """`input` repeated along its last dimensions, as NumPy's tile does."""
+    """`input` repeated along its last dimensions, as NumPy's tile does.
+
+    >>> flambeau.tile(flambeau.tensor([[1], [2]]), (3,))
+    tensor([[1, 1, 1],
+            [2, 2, 2]])
+    """
     times = (1,) * (input.ndim - len(dims)) + tuple(dims)
     return m.repeat(input, times)
 
@@ -135,7 +170,13 @@ def repeated_indices(repeats: Array, output_size: int | None = None) -> Array:
 def repeat_interleave(
     m: Any, input: Array, repeats: Any = None, dim: int | None = None, *, output_size: Any = None
 ) -> Array:
-    """Each element (or row along `dim`) repeated next to itself; alone: indices from counts."""
+    """Each element (or row along `dim`) repeated next to itself; alone: indices from counts.
+
+    >>> flambeau.repeat_interleave(flambeau.tensor([7, 8, 9]), flambeau.tensor([1, 0, 3]))
+    tensor([7, 9, 9, 9])
+    >>> flambeau.repeat_interleave(flambeau.tensor([1, 0, 3]))
+    tensor([0, 2, 2, 2])
+    """
     if repeats is None:
         return m.repeated_indices(input)
     if isinstance(repeats, (tuple, list)):
@@ -161,7 +202,13 @@ def repeat_interleave(
 # ---------------------------------------------------------------- combined
 @composite(method=False)
 def meshgrid(m: Any, *tensors: Any, indexing: str | None = None) -> tuple[Array, ...]:
-    """Coordinates of a grid: for each 1-d tensor one tensor that spreads it over all others."""
+    """Coordinates of a grid: for each 1-d tensor one tensor that spreads it over all others.
+
+    >>> rows, columns = flambeau.meshgrid(flambeau.arange(2), flambeau.arange(3), indexing="ij")
+    >>> rows * 10 + columns
+    tensor([[ 0,  1,  2],
+            [10, 11, 12]])
+    """
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     if not tensors:
@@ -198,7 +245,14 @@ def meshgrid(m: Any, *tensors: Any, indexing: str | None = None) -> tuple[Array,
 
 @composite(method=False)
 def cartesian_prod(m: Any, *tensors: Any) -> Array:
-    """All tuples with one element of each 1-d tensor, in rows; a vector if there is one tensor."""
+    """All tuples with one element of each 1-d tensor, in rows; a vector if there is one tensor.
+
+    >>> flambeau.cartesian_prod(flambeau.tensor([1, 2]), flambeau.tensor([8, 9]))
+    tensor([[1, 8],
+            [1, 9],
+            [2, 8],
+            [2, 9]])
+    """
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     for t in tensors:
@@ -212,7 +266,13 @@ def cartesian_prod(m: Any, *tensors: Any) -> Array:
 
 @composite(method=False)
 def combinations(m: Any, input: Array, r: int = 2, with_replacement: bool = False) -> Array:
-    """All ways to choose `r` elements of a vector, in rows."""
+    """All ways to choose `r` elements of a vector, in rows.
+
+    >>> flambeau.combinations(flambeau.tensor([5, 6, 7]))
+    tensor([[5, 6],
+            [5, 7],
+            [6, 7]])
+    """
     if input.ndim != 1:
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
     if r < 0:
@@ -228,7 +288,13 @@ def combinations(m: Any, input: Array, r: int = 2, with_replacement: bool = Fals
 
 @composite(method=False)
 def block_diag(m: Any, *tensors: Any) -> Array:
-    """A matrix with the given matrices along its diagonal and zeros elsewhere."""
+    """A matrix with the given matrices along its diagonal and zeros elsewhere.
+
+    >>> flambeau.block_diag(flambeau.tensor([[1, 2]]), flambeau.tensor([[3], [4]]))
+    tensor([[1, 2, 0],
+            [0, 0, 3],
+            [0, 0, 4]])
+    """
     if not tensors:
         return m.reshape(m.from_numpy(np.zeros((1, 0), np.float32)), (1, 0))
     for i, t in enumerate(tensors):

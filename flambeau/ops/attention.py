@@ -198,6 +198,11 @@ def scaled_dot_product_attention(
         scale: 1 / sqrt(E) by default.
 
     Without dropout the scores are never stored (Dao et al., "FlashAttention", 2022).
+
+    >>> x = flambeau.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    >>> F.scaled_dot_product_attention(x, x, x, is_causal=True)
+    tensor([[[1.0000, 0.0000],
+             [0.3302, 0.6698]]])
     """
     if getattr(query, "is_nested", False):
         return query.attended(key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)

@@ -12,13 +12,21 @@ from .record import Array, structured, view
 
 @view(retypes=True, grad={"input": lambda m, g: g})
 def real(input: Array) -> Array:
-    """The real part, as a view; a real tensor is its own real part."""
+    """The real part, as a view; a real tensor is its own real part.
+
+    >>> flambeau.real(flambeau.tensor([1 + 2j, 3 - 4j]))
+    tensor([1., 3.])
+    """
     return input.real
 
 
 @view(retypes=True, grad={"input": lambda m, g: g * 1j})
 def imag(input: Array) -> Array:
-    """The imaginary part of a complex tensor, as a view."""
+    """The imaginary part of a complex tensor, as a view.
+
+    >>> flambeau.imag(flambeau.tensor([1 + 2j, 3 - 4j]))
+    tensor([ 2., -4.])
+    """
     if input.dtype.kind != "c":
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
     return input.imag
@@ -27,13 +35,21 @@ def imag(input: Array) -> Array:
 @structured(grad={"input": lambda m, g: m.conj(g)}, inplace=True, out=True,
             aliases=("conj_physical",))  # fmt: skip
 def conj(input: Array) -> Array:
-    """The complex conjugate; a real tensor is its own."""
+    """The complex conjugate; a real tensor is its own.
+
+    >>> flambeau.conj(flambeau.tensor([1 + 2j, 3 - 4j])).resolve_conj()
+    tensor([1.-2.j, 3.+4.j])
+    """
     return np.conjugate(input) if input.dtype.kind == "c" else input
 
 
 @structured(grad={"input": lambda m, g: g}, aliases=("resolve_neg",))
 def resolve_conj(input: Array) -> Array:
-    """`input`: conjugates are computed at once, so there is nothing to resolve."""
+    """`input`: conjugates are computed at once, so there is nothing to resolve.
+
+    >>> flambeau.resolve_conj(flambeau.tensor([2j]).conj())
+    tensor([0.-2.j])
+    """
     return input
 
 
@@ -47,7 +63,11 @@ def _angle_gradient(m: Any, g: Any, z: Any) -> Any:
 
 @structured(grad={"input": lambda m, g, input: _angle_gradient(m, g, input)}, out=True)
 def angle(input: Array) -> Array:
-    """The angle of each complex number in (-pi, pi]; 0 or pi for real numbers."""
+    """The angle of each complex number in (-pi, pi]; 0 or pi for real numbers.
+
+    >>> flambeau.angle(flambeau.tensor([1 + 1j, 2j, -3 + 0j]))
+    tensor([0.7854, 1.5708, 3.1416])
+    """
     x = floated(input)
     if x.dtype.kind == "c":
         return np.angle(x)
@@ -57,7 +77,12 @@ def angle(input: Array) -> Array:
 
 @view(retypes=True, grad={"input": lambda m, g: m.view_as_complex(m.contiguous_copy(g))})
 def view_as_real(input: Array) -> Array:
-    """A complex tensor as a real one with a last dimension of size 2, as a view."""
+    """A complex tensor as a real one with a last dimension of size 2, as a view.
+
+    >>> flambeau.view_as_real(flambeau.tensor([1 + 2j, 3 - 4j]))
+    tensor([[ 1.,  2.],
+            [ 3., -4.]])
+    """
     if input.dtype.kind != "c":
         raise RuntimeError("view_as_real is only supported for complex tensors")
     part = np.dtype(f"f{input.dtype.itemsize // 2}")
@@ -66,7 +91,11 @@ def view_as_real(input: Array) -> Array:
 
 @view(retypes=True, grad={"input": lambda m, g: m.view_as_real(g)})
 def view_as_complex(input: Array) -> Array:
-    """A real tensor whose last dimension has size 2 as a complex one, as a view."""
+    """A real tensor whose last dimension has size 2 as a complex one, as a view.
+
+    >>> flambeau.view_as_complex(flambeau.tensor([[1.0, 2.0], [3.0, -4.0]]))
+    tensor([1.+2.j, 3.-4.j])
+    """
     if input.dtype.kind != "f" or is_half(input):
         raise RuntimeError(
             f"view_as_complex is only supported for half, float and double tensors, but got a "
@@ -109,7 +138,11 @@ def _check_parts(name: str, a: Array, b: Array) -> None:
     grad={"real": lambda m, g: m.real(g), "imag": lambda m, g: m.imag(g)},
 )
 def complex(real: Array, imag: Array) -> Array:
-    """The complex tensor real + i imag; both float32 or both float64."""
+    """The complex tensor real + i imag; both float32 or both float64.
+
+    >>> flambeau.complex(flambeau.tensor([1.0, 3.0]), flambeau.tensor([2.0, -4.0]))
+    tensor([1.+2.j, 3.-4.j])
+    """
     _check_parts("complex", real, imag)
     a, b = np.broadcast_arrays(real, imag)
     out = np.empty(a.shape, np.result_type(real.dtype, np.complex64))
@@ -130,6 +163,10 @@ def _turn(m: Any, angle: Any) -> Any:
     },
 )
 def polar(abs: Array, angle: Array) -> Array:
-    """The complex tensor abs * exp(i angle)."""
+    """The complex tensor abs * exp(i angle).
+
+    >>> flambeau.polar(flambeau.tensor([2.0, 3.0]), flambeau.tensor([0.0, 0.5]))
+    tensor([2.0000+0.0000j, 2.6327+1.4383j])
+    """
     _check_parts("polar", abs, angle)
     return complex.forward(abs * np.cos(angle), abs * np.sin(angle))

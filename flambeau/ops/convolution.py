@@ -315,6 +315,10 @@ def conv1d(
     """(N, C, L) or (C, L), weight (M, C / groups, K), bias (M,) -> (N, M, Lout).
 
     `padding` is a number or "same" or "valid". RuntimeError for shapes that do not fit.
+
+    >>> x, edge = flambeau.tensor([[[1.0, 4.0, 9.0, 16.0]]]), flambeau.tensor([[[-1.0, 1.0]]])
+    >>> F.conv1d(x, edge)
+    tensor([[[3., 5., 7.]]])
     """
     steps = (stride, padding, dilation)
     return _convolution(m, "conv1d", 1, input, weight, bias, steps, groups)
@@ -334,6 +338,11 @@ def conv2d(
     """(N, C, H, W) or (C, H, W), weight (M, C / groups, K, K), bias (M,) -> (N, M, Hout, Wout).
 
     `padding` is a number, a pair, "same" or "valid". RuntimeError for shapes that do not fit.
+
+    >>> x = flambeau.arange(9.0).reshape(1, 1, 3, 3)
+    >>> F.conv2d(x, flambeau.ones(1, 1, 2, 2))
+    tensor([[[[ 8., 12.],
+              [20., 24.]]]])
     """
     steps = (stride, padding, dilation)
     return _convolution(m, "conv2d", 2, input, weight, bias, steps, groups)
@@ -350,7 +359,15 @@ def conv3d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Array:
-    """(N, C, D, H, W) or without N, weight (M, C / groups, K, K, K), bias (M,) -> (N, M, ...)."""
+    """(N, C, D, H, W) or without N, weight (M, C / groups, K, K, K), bias (M,) -> (N, M, ...).
+
+    `padding` is a number, a triple, "same" or "valid". RuntimeError for shapes that do not fit.
+
+    >>> x = flambeau.arange(8.0).reshape(1, 1, 2, 2, 2)
+    >>> F.conv3d(x, flambeau.ones(1, 1, 2, 1, 1))
+    tensor([[[[[ 4.,  6.],
+               [ 8., 10.]]]]])
+    """
     steps = (stride, padding, dilation)
     return _convolution(m, "conv3d", 3, input, weight, bias, steps, groups)
 
@@ -367,7 +384,12 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Array:
-    """The adjoint of `conv1d`: (N, C, L), weight (C, M / groups, K) -> (N, M, Lout)."""
+    """The adjoint of `conv1d`: (N, C, L), weight (C, M / groups, K) -> (N, M, Lout).
+
+    >>> x, bump = flambeau.tensor([[[1.0, 10.0]]]), flambeau.tensor([[[1.0, 2.0, 1.0]]])
+    >>> F.conv_transpose1d(x, bump, stride=2)
+    tensor([[[ 1.,  2., 11., 20., 10.]]])
+    """
     steps = (stride, padding, output_padding, dilation)
     return _transposed(m, "conv_transpose1d", 1, input, weight, bias, steps, groups)
 
@@ -384,7 +406,13 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Array:
-    """The adjoint of `conv2d`: (N, C, H, W), weight (C, M / groups, K, K) -> (N, M, Hout, Wout)."""
+    """The adjoint of `conv2d`: (N, C, H, W), weight (C, M / groups, K, K) -> (N, M, Hout, Wout).
+
+    >>> x = flambeau.tensor([[[[1.0, 2.0]]]])
+    >>> F.conv_transpose2d(x, flambeau.ones(1, 1, 2, 2))
+    tensor([[[[1., 3., 2.],
+              [1., 3., 2.]]]])
+    """
     steps = (stride, padding, output_padding, dilation)
     return _transposed(m, "conv_transpose2d", 2, input, weight, bias, steps, groups)
 
@@ -401,7 +429,13 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Array:
-    """The adjoint of `conv3d`: (N, C, D, H, W), weight (C, M / groups, K, K, K) -> (N, M, ...)."""
+    """The adjoint of `conv3d`: (N, C, D, H, W), weight (C, M / groups, K, K, K) -> (N, M, ...).
+
+    >>> x = flambeau.tensor([[[[[1.0, 2.0]]]]])
+    >>> F.conv_transpose3d(x, flambeau.ones(1, 1, 1, 2, 2))
+    tensor([[[[[1., 3., 2.],
+               [1., 3., 2.]]]]])
+    """
     steps = (stride, padding, output_padding, dilation)
     return _transposed(m, "conv_transpose3d", 3, input, weight, bias, steps, groups)
 
@@ -419,7 +453,12 @@ def convolution(
     output_padding: Any,
     groups: int,
 ) -> Array:
-    """A convolution or transposed convolution in as many dimensions as the weight has."""
+    """A convolution or transposed convolution in as many dimensions as the weight has.
+
+    >>> x, w = flambeau.arange(5.0).reshape(1, 1, 5), flambeau.ones(1, 1, 2)
+    >>> flambeau.convolution(x, w, None, [2], [0], [1], False, [0], 1)
+    tensor([[[1., 5.]]])
+    """
     rank = weight.ndim - 2
     if transposed:
         steps = (stride, padding, output_padding, dilation)
@@ -431,7 +470,12 @@ def convolution(
 
 @composite(method=False)
 def conv_tbc(m: Any, input: Array, weight: Array, bias: Array, pad: int = 0) -> Array:
-    """`conv1d` with time first: (T, N, C), weight (K, C, M), bias (M,) -> (T', N, M)."""
+    """`conv1d` with time first: (T, N, C), weight (K, C, M), bias (M,) -> (T', N, M).
+
+    >>> x = flambeau.arange(4.0).reshape(4, 1, 1)
+    >>> F.conv_tbc(x, flambeau.ones(2, 1, 1), flambeau.zeros(1)).flatten()
+    tensor([1., 3., 5.])
+    """
     if input.ndim != 3 or weight.ndim != 3 or bias.ndim != 1:
         raise RuntimeError(
             "conv_tbc: expected input and weight of 3 dimensions and a bias of 1, got "

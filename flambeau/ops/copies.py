@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
-from . import complex_numbers, diagonals, joining, shape  # noqa: F401 - their views are looked up
+from . import complex_numbers, diagonals, joining, shape, slices  # noqa: F401 - have the views
 from .record import REGISTRY, Op, register
 
 
-def _copy_of(name: str) -> Op:
-    """The op ``name_copy`` of the view op called `name`."""
+def _copy_of(name: str, example: str) -> Op:
+    """The op ``name_copy`` of the view op called `name`, with an example for its docstring."""
     source = REGISTRY[name]
 
     def forward(m: Any, *args: Any, **kwargs: Any) -> Any:
@@ -22,26 +23,73 @@ def _copy_of(name: str) -> Op:
             "composite",
             source.signature,
             forward,
-            f"`{name}`, copied into memory of its own.",
+            inspect.cleandoc(f"`{name}`, copied into memory of its own.\n{example}"),
             method=False,
             where=f"{__file__}:{forward.__code__.co_firstlineno}",
         )
     )
 
 
-for _name in (
-    "as_strided",
-    "diagonal",
-    "expand",
-    "permute",
-    "split_with_sizes",
-    "squeeze",
-    "t",
-    "transpose",
-    "unbind",
-    "unfold",
-    "unsqueeze",
-    "view_as_complex",
-    "view_as_real",
-):
-    _copy_of(_name)
+_EXAMPLES = {
+    "as_strided": """
+    >>> flambeau.as_strided_copy(flambeau.arange(6), (2, 2), (1, 3))
+    tensor([[0, 3],
+            [1, 4]])
+    """,
+    "diagonal": """
+    >>> flambeau.diagonal_copy(flambeau.tensor([[1, 2], [3, 4]]))
+    tensor([1, 4])
+    """,
+    "expand": """
+    >>> flambeau.expand_copy(flambeau.tensor([[1], [2]]), (2, 3))
+    tensor([[1, 1, 1],
+            [2, 2, 2]])
+    """,
+    "permute": """
+    >>> flambeau.permute_copy(flambeau.zeros(2, 3, 4), (2, 0, 1)).shape
+    torch.Size([4, 2, 3])
+    """,
+    "split_with_sizes": """
+    >>> flambeau.split_with_sizes_copy(flambeau.arange(5), [2, 3])
+    (tensor([0, 1]), tensor([2, 3, 4]))
+    """,
+    "squeeze": """
+    >>> flambeau.squeeze_copy(flambeau.tensor([[[1, 2]]]))
+    tensor([1, 2])
+    """,
+    "t": """
+    >>> flambeau.t_copy(flambeau.tensor([[1, 2], [3, 4]]))
+    tensor([[1, 3],
+            [2, 4]])
+    """,
+    "transpose": """
+    >>> flambeau.transpose_copy(flambeau.tensor([[1, 2, 3]]), 0, 1)
+    tensor([[1],
+            [2],
+            [3]])
+    """,
+    "unbind": """
+    >>> flambeau.unbind_copy(flambeau.tensor([[1, 2], [3, 4]]))
+    (tensor([1, 2]), tensor([3, 4]))
+    """,
+    "unfold": """
+    >>> flambeau.unfold_copy(flambeau.arange(5), 0, 3, 2)
+    tensor([[0, 1, 2],
+            [2, 3, 4]])
+    """,
+    "unsqueeze": """
+    >>> flambeau.unsqueeze_copy(flambeau.tensor([1, 2]), 1)
+    tensor([[1],
+            [2]])
+    """,
+    "view_as_complex": """
+    >>> flambeau.view_as_complex_copy(flambeau.tensor([[1.0, 2.0]]))
+    tensor([1.+2.j])
+    """,
+    "view_as_real": """
+    >>> flambeau.view_as_real_copy(flambeau.tensor([1 + 2j]))
+    tensor([[1., 2.]])
+    """,
+}
+for _name, _example in _EXAMPLES.items():
+    _copy_of(_name, _example)

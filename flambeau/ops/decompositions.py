@@ -126,7 +126,13 @@ def _qr_gradient(m: Any, g: Any, q: Any, r: Any, mode: str) -> Any:
     },
 )
 def linalg_qr(A: Array, mode: str = "reduced") -> tuple[Array, Array]:
-    """Q with orthonormal columns and upper triangular R with Q R = A."""
+    """Q with orthonormal columns and upper triangular R with Q R = A.
+
+    >>> Q, R = flambeau.linalg.qr(flambeau.tensor([[3.0, 1.0], [4.0, 2.0]]))
+    >>> R
+    tensor([[-5.0000, -2.2000],
+            [ 0.0000,  0.4000]])
+    """
     check_matrix("linalg.qr", A)
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
@@ -142,7 +148,12 @@ def linalg_qr(A: Array, mode: str = "reduced") -> tuple[Array, Array]:
 
 @composite(out=True, outputs=2, fields=("Q", "R"))
 def qr(m: Any, input: Array, some: bool = True) -> Any:
-    """Q and R of `input`; all of Q's columns unless `some`."""
+    """Q and R of `input`; all of Q's columns unless `some`.
+
+    >>> flambeau.qr(flambeau.tensor([[3.0], [4.0]])).Q
+    tensor([[-0.6000],
+            [-0.8000]])
+    """
     return m.linalg_qr(input, "reduced" if some else "complete")
 
 
@@ -217,7 +228,12 @@ def _svd_gradient(m: Any, g: Any, u: Any, s: Any, vh: Any, full: bool, shape: An
 def linalg_svd(
     A: Array, full_matrices: bool = True, *, driver: str | None = None
 ) -> tuple[Array, Array, Array]:
-    """U, S, Vh with U diag(S) Vh = A, S real and falling; `driver` chooses on a GPU alone."""
+    """U, S, Vh with U diag(S) Vh = A, S real and falling; `driver` chooses on a GPU alone.
+
+    >>> U, S, Vh = flambeau.linalg.svd(flambeau.tensor([[0.0, 2.5], [3.0, 0.0]]))
+    >>> S
+    tensor([3.0000, 2.5000])
+    """
     check_matrix("linalg.svd", A)
     _check_driver(driver)
     with blas_threads.for_matrices(A):
@@ -257,13 +273,23 @@ def _careful_svd(x: Array, full: bool) -> tuple[Array, Array, Array]:
 
 @composite(method=False, out=True)
 def linalg_svdvals(m: Any, A: Array, *, driver: str | None = None) -> Array:
-    """The singular values, falling."""
+    """The singular values, falling.
+
+    >>> flambeau.linalg.svdvals(flambeau.tensor([[0.0, 2.5], [-4.0, 0.0]]))
+    tensor([4.0000, 2.5000])
+    """
     return m.linalg_svd(A, False, driver=driver)[1]
 
 
 @composite(out=True, outputs=3, fields=("U", "S", "V"))
 def svd(m: Any, input: Array, some: bool = True, compute_uv: bool = True) -> Any:
-    """U, S, V with U diag(S) V^H = input."""
+    """U, S, V with U diag(S) V^H = input.
+
+    >>> x = flambeau.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    >>> U, S, V = flambeau.svd(x)
+    >>> V.shape, flambeau.allclose(U @ S.diag() @ V.T, x)
+    (torch.Size([3, 2]), True)
+    """
     u, s, vh = m.linalg_svd(input, not some)
     if not compute_uv:
         rows, columns = input.shape[-2], input.shape[-1]
@@ -299,7 +325,11 @@ def _eigh_gradient(m: Any, g: Any, w: Any, v: Any) -> Any:
     grad={"A": lambda m, g, out0, out1: _eigh_gradient(m, g, out0, out1)},
 )
 def linalg_eigh(A: Array, UPLO: str = "L") -> tuple[Array, Array]:
-    """Eigenvalues (real, rising) and eigenvectors of Hermitian matrices, read from one triangle."""
+    """Eigenvalues (real, rising) and eigenvectors of Hermitian matrices, read from one triangle.
+
+    >>> flambeau.linalg.eigh(flambeau.tensor([[0.5, 1.0], [1.0, 0.5]])).eigenvalues
+    tensor([-0.5000,  1.5000])
+    """
     check_matrix("linalg.eigh", A, square=True)
     if UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
@@ -316,7 +346,11 @@ def linalg_eigh(A: Array, UPLO: str = "L") -> tuple[Array, Array]:
 
 @composite(spellings={"input": "A"}, method=False, out=True)
 def linalg_eigvalsh(m: Any, A: Array, UPLO: str = "L") -> Array:
-    """The eigenvalues of Hermitian matrices, rising."""
+    """The eigenvalues of Hermitian matrices, rising.
+
+    >>> flambeau.linalg.eigvalsh(flambeau.tensor([[1.0, 2.5], [2.5, 1.0]]))
+    tensor([-1.5000,  3.5000])
+    """
     return m.linalg_eigh(A, UPLO)[0]
 
 
@@ -342,7 +376,11 @@ def _eig_gradient(m: Any, g: Any, w: Any, v: Any) -> Any:
     grad={"A": lambda m, g, out0, out1: _eig_gradient(m, g, out0, out1)},
 )
 def linalg_eig(A: Array) -> tuple[Array, Array]:
-    """Eigenvalues and eigenvectors of square matrices; complex."""
+    """Eigenvalues and eigenvectors of square matrices; complex.
+
+    >>> flambeau.linalg.eig(flambeau.tensor([[2.0, 0.0], [0.0, 5.0]])).eigenvalues
+    tensor([2.+0.j, 5.+0.j])
+    """
     check_matrix("linalg.eig", A, square=True)
     kind = np.result_type(A.dtype, np.complex64)
     if not np.isfinite(A).all():
@@ -354,5 +392,9 @@ def linalg_eig(A: Array) -> tuple[Array, Array]:
 
 @composite(spellings={"input": "A"}, method=False, out=True)
 def linalg_eigvals(m: Any, A: Array) -> Array:
-    """The eigenvalues of square matrices; complex."""
+    """The eigenvalues of square matrices; complex.
+
+    >>> flambeau.linalg.eigvals(flambeau.tensor([[0.0, -0.5], [0.5, 0.0]]))
+    tensor([0.+0.5000j, 0.-0.5000j])
+    """
     return m.linalg_eig(A)[0]

@@ -27,7 +27,11 @@ def _two_dims(ndim: int, dim1: int, dim2: int) -> tuple[int, int]:
     }
 )
 def diagonal(input: Array, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Array:
-    """The diagonal of two dimensions as the last dimension, `offset` places above, as a view."""
+    """The diagonal of two dimensions as the last dimension, `offset` places above, as a view.
+
+    >>> flambeau.diagonal(flambeau.arange(9).reshape(3, 3), 1)
+    tensor([1, 5])
+    """
     a, b = _two_dims(input.ndim, dim1, dim2)
     if input.ndim < 2:
         raise IndexError(
@@ -61,7 +65,13 @@ def diagonal_backward(
 
 @structured(grad={"input": lambda m, g, offset, dim1, dim2: m.diagonal(g, offset, dim1, dim2)})
 def diag_embed(input: Array, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Array:
-    """Matrices, in dimensions `dim1` and `dim2`, with the last dimension of `input` as diagonal."""
+    """Matrices, in dimensions `dim1` and `dim2`, with the last dimension of `input` as diagonal.
+
+    >>> flambeau.diag_embed(flambeau.tensor([[1, 2]]), offset=1)
+    tensor([[[0, 1, 0],
+             [0, 0, 2],
+             [0, 0, 0]]])
+    """
     ndim = input.ndim + 1
     a, b = _two_dims(ndim, dim1, dim2)
     side = input.shape[-1] + abs(offset)
@@ -75,7 +85,14 @@ def diag_embed(input: Array, offset: int = 0, dim1: int = -2, dim2: int = -1) ->
 
 @composite(out=True)
 def diag(m: Any, input: Array, diagonal: int = 0) -> Array:
-    """A square matrix with a vector as its diagonal, or (a copy of) the diagonal of a matrix."""
+    """A square matrix with a vector as its diagonal, or (a copy of) the diagonal of a matrix.
+
+    >>> flambeau.diag(flambeau.tensor([5, 6]))
+    tensor([[5, 0],
+            [0, 6]])
+    >>> flambeau.diag(flambeau.tensor([[1, 2], [3, 4]]))
+    tensor([1, 4])
+    """
     if input.ndim == 1:
         return m.diag_embed(input, diagonal)
     if input.ndim == 2:
@@ -85,7 +102,13 @@ def diag(m: Any, input: Array, diagonal: int = 0) -> Array:
 
 @composite()
 def diagflat(m: Any, input: Array, offset: int = 0) -> Array:
-    """A square matrix with all elements of `input` as its diagonal."""
+    """A square matrix with all elements of `input` as its diagonal.
+
+    >>> flambeau.diagflat(flambeau.tensor([[7, 8]]), 1)
+    tensor([[0, 7, 0],
+            [0, 0, 8],
+            [0, 0, 0]])
+    """
     return m.diag_embed(m.reshape(input, (-1,)), offset)
 
 
@@ -96,21 +119,35 @@ def _check_matrix(name: str, input: Array) -> None:
 
 @structured(inplace=True, out=True, grad={"input": lambda m, g, diagonal: m.tril(g, diagonal)})
 def tril(input: Array, diagonal: int = 0) -> Array:
-    """The lower triangle of each matrix, up to `diagonal`; zeros above."""
+    """The lower triangle of each matrix, up to `diagonal`; zeros above.
+
+    >>> flambeau.tril(flambeau.ones(2, 3))
+    tensor([[1., 0., 0.],
+            [1., 1., 0.]])
+    """
     _check_matrix("tril", input)
     return triangle(input, diagonal, True)
 
 
 @structured(inplace=True, out=True, grad={"input": lambda m, g, diagonal: m.triu(g, diagonal)})
 def triu(input: Array, diagonal: int = 0) -> Array:
-    """The upper triangle of each matrix, from `diagonal` on; zeros below."""
+    """The upper triangle of each matrix, from `diagonal` on; zeros below.
+
+    >>> flambeau.triu(flambeau.ones(2, 3), diagonal=1)
+    tensor([[0., 1., 1.],
+            [0., 0., 1.]])
+    """
     _check_matrix("triu", input)
     return triangle(input, diagonal, False)
 
 
 @composite()
 def trace(m: Any, input: Array) -> Array:
-    """The sum of the diagonal of a matrix."""
+    """The sum of the diagonal of a matrix.
+
+    >>> flambeau.trace(flambeau.tensor([[1, 2], [3, 4]]))
+    tensor(5)
+    """
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
     if m.dtype(input).category == dtypes.BOOL:
@@ -149,7 +186,12 @@ def without(input: Array, key: Any) -> Array:
 
 @composite()
 def select_scatter(m: Any, input: Array, src: Array, dim: int, index: int) -> Array:
-    """A copy of `input` with `src` at `index` along `dim`."""
+    """A copy of `input` with `src` at `index` along `dim`.
+
+    >>> flambeau.select_scatter(flambeau.zeros(2, 3), flambeau.tensor([1.0, 2.0]), 1, -1)
+    tensor([[0., 0., 1.],
+            [0., 0., 2.]])
+    """
     if not input.ndim:
         raise IndexError("select_scatter() cannot be applied to a 0-dim tensor.")
     d = wrap_dim(dim, input.ndim)
@@ -168,7 +210,11 @@ def slice_scatter(
     end: Any = None,
     step: int = 1,
 ) -> Array:
-    """A copy of `input` with `src` in the rows ``start:end:step`` along `dim`."""
+    """A copy of `input` with `src` in the rows ``start:end:step`` along `dim`.
+
+    >>> flambeau.slice_scatter(flambeau.zeros(6), flambeau.ones(3), start=1, step=2)
+    tensor([0., 1., 0., 1., 0., 1.])
+    """
     if step <= 0:
         raise RuntimeError("slice step must be positive")
     d = wrap_dim(dim, input.ndim)
@@ -189,7 +235,12 @@ def slice_scatter(
 def diagonal_scatter(
     input: Array, src: Array, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> Array:
-    """A copy of `input` with `src` on a diagonal."""
+    """A copy of `input` with `src` on a diagonal.
+
+    >>> flambeau.diagonal_scatter(flambeau.zeros(2, 3), flambeau.tensor([5.0, 6.0]), 1)
+    tensor([[0., 5., 0.],
+            [0., 0., 6.]])
+    """
     out = input.copy()
     part = diagonal.forward(out, offset, dim1, dim2)
     if part.shape != src.shape:
@@ -211,7 +262,11 @@ def places_of(input: Array) -> Array:
 def as_strided_scatter(
     m: Any, input: Array, src: Array, size: Any, stride: Any, storage_offset: int | None = None
 ) -> Array:
-    """A copy of `input` with `src` at the elements that a strided view of it visits."""
+    """A copy of `input` with `src` at the elements that a strided view of it visits.
+
+    >>> flambeau.as_strided_scatter(flambeau.zeros(5), flambeau.ones(3), (3,), (2,))
+    tensor([1., 0., 1., 0., 1.])
+    """
     if tuple(src.shape) != tuple(size):
         raise RuntimeError(
             f"expected src to have a size equal to the slice of self. src size = "

@@ -55,6 +55,10 @@ def cdist(
 
     For more than 25 rows on a side the Euclidean distance comes from a matrix product, which is
     faster and less exact. RuntimeError for shapes that do not fit and for a negative `p`.
+
+    >>> flambeau.cdist(flambeau.tensor([[0.0, 0.0], [3.0, 0.0]]), flambeau.tensor([[3.0, 4.0]]))
+    tensor([[5.],
+            [4.]])
     """
     shapes = f"{list(x1.shape)} and {list(x2.shape)}"
     if x1.ndim < 2 or x2.ndim < 2:
@@ -88,6 +92,9 @@ def pdist(m: Any, input: Array, p: float = 2.0) -> Array:
     """p-norm distances of every two rows (N, D), as the N(N-1)/2 entries above the diagonal.
 
     Raises RuntimeError for an input that is not a matrix or a negative ``p``.
+
+    >>> F.pdist(flambeau.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 0.0]]))
+    tensor([5., 3., 4.])
     """
     if input.ndim != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
@@ -109,7 +116,12 @@ def pdist(m: Any, input: Array, p: float = 2.0) -> Array:
 def pairwise_distance(
     m: Any, x1: Array, x2: Array, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Array:
-    """p-norm of ``x1 - x2 + eps`` along the last dimension: (N, D), (N, D) -> (N,)."""
+    """p-norm of ``x1 - x2 + eps`` along the last dimension: (N, D), (N, D) -> (N,).
+
+    >>> x, y = flambeau.tensor([[1.0, 1.0]]), flambeau.tensor([[4.0, 5.0]])
+    >>> F.pairwise_distance(x, y), F.pairwise_distance(x, y, p=1)
+    (tensor([5.0000]), tensor([7.0000]))
+    """
     if x1.ndim < x2.ndim:
         x1, x2, eps = x2, x1, -eps  # the last dimension is that of the wider one
     return m.linalg_vector_norm(m.sub(x1, x2) + eps, p, -1, keepdim)

@@ -76,6 +76,9 @@ def dropout(m: Any, input: Array, p: float = 0.5, train: bool = True) -> Array:
     """`input` with each element zeroed with probability `p` and the rest divided by ``1 - p``.
 
     Not in training it is `input` itself. RuntimeError for `p` outside [0, 1].
+
+    >>> sorted(set(F.dropout(flambeau.ones(100), p=0.75).tolist()))
+    [0.0, 4.0]
     """
     _check("dropout", input, p)
     return input if _is_idle(input, p, train) else m.dropout_noise(input, p, False)
@@ -83,20 +86,35 @@ def dropout(m: Any, input: Array, p: float = 0.5, train: bool = True) -> Array:
 
 @composite(method=False, inplace=True)
 def feature_dropout(m: Any, input: Array, p: float = 0.5, train: bool = True) -> Array:
-    """`dropout` of whole channels of (N, C, ...)."""
+    """`dropout` of whole channels of (N, C, ...).
+
+    >>> kept = flambeau.feature_dropout(flambeau.ones(1, 64, 3), 0.5, True)
+    >>> sorted(set(kept.sum(-1).flatten().tolist()))
+    [0.0, 6.0]
+    """
     _check("feature_dropout", input, p)
     return input if _is_idle(input, p, train) else m.dropout_noise(input, p, True)
 
 
 @composite(method=False, inplace=True)
 def alpha_dropout(m: Any, input: Array, p: float = 0.5, train: bool = False) -> Array:
-    """Dropout that keeps the mean 0 and variance 1 of `selu` networks (Klambauer et al., 2017)."""
+    """Dropout that keeps the mean 0 and variance 1 of `selu` networks (Klambauer et al., 2017).
+
+    >>> dropped = F.alpha_dropout(flambeau.zeros(100), p=0.5, training=True)
+    >>> [round(x, 4) for x in sorted(set(dropped.tolist()))]
+    [-0.7792, 0.7792]
+    """
     _check("alpha_dropout", input, p)
     return input if _is_idle(input, p, train) else m.alpha_noise(input, p, False)
 
 
 @composite(method=False, inplace=True)
 def feature_alpha_dropout(m: Any, input: Array, p: float = 0.5, train: bool = False) -> Array:
-    """`alpha_dropout` of whole channels of (N, C, ...)."""
+    """`alpha_dropout` of whole channels of (N, C, ...).
+
+    >>> dropped = F.feature_alpha_dropout(flambeau.zeros(1, 64, 3), p=0.5, training=True)
+    >>> len(set(dropped[0].sum(-1).tolist()))
+    2
+    """
     _check("feature_alpha_dropout", input, p)
     return input if _is_idle(input, p, train) else m.alpha_noise(input, p, True)

@@ -44,6 +44,11 @@ def embedding(
 
     The row `padding_idx` gets no gradient; `scale_grad_by_freq` divides a row's gradient by the
     times it occurs; `sparse` makes it a sparse tensor. IndexError for an index out of range.
+
+    >>> table = flambeau.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+    >>> F.embedding(flambeau.tensor([2, 0]), table)
+    tensor([[4., 5.],
+            [0., 1.]])
     """
     if weight.ndim != 2:
         raise RuntimeError(f"'weight' must be 2-D (embedding: got shape {list(weight.shape)})")

@@ -59,7 +59,11 @@ def _extreme(name: str, input: Array, dim: Any, keepdim: bool, pick: Any) -> Arr
     },
 )
 def amax(input: Array, dim: Any = (), keepdim: bool = False) -> Array:
-    """The largest element over the dimensions `dim`; equal ones share the gradient."""
+    """The largest element over the dimensions `dim`; equal ones share the gradient.
+
+    >>> flambeau.amax(flambeau.tensor([[1, 9, 3], [4, 5, 6]]), dim=1)
+    tensor([9, 6])
+    """
     return _extreme("amax", input, dim, keepdim, np.maximum)
 
 
@@ -72,7 +76,11 @@ def amax(input: Array, dim: Any = (), keepdim: bool = False) -> Array:
     },
 )
 def amin(input: Array, dim: Any = (), keepdim: bool = False) -> Array:
-    """The smallest element over the dimensions `dim`; equal ones share the gradient."""
+    """The smallest element over the dimensions `dim`; equal ones share the gradient.
+
+    >>> flambeau.amin(flambeau.tensor([[1, 9, 3], [4, 5, 6]]), dim=(0, 1))
+    tensor(1)
+    """
     return _extreme("amin", input, dim, keepdim, np.minimum)
 
 
@@ -88,7 +96,12 @@ def amin(input: Array, dim: Any = (), keepdim: bool = False) -> Array:
     },
 )
 def aminmax(input: Array, *, dim: int | None = None, keepdim: bool = False) -> tuple[Array, Array]:
-    """The smallest and the largest element, of all or along one dimension."""
+    """The smallest and the largest element, of all or along one dimension.
+
+    >>> low, high = flambeau.aminmax(flambeau.tensor([[1, 9, 3], [4, 5, 6]]), dim=0)
+    >>> low, high
+    (tensor([1, 5, 3]), tensor([4, 9, 6]))
+    """
     return (
         _extreme("aminmax", input, dim, keepdim, np.minimum),
         _extreme("aminmax", input, dim, keepdim, np.maximum),
@@ -172,13 +185,23 @@ def _dispatch(m: Any, name: str, input: Any, dim: Any, keepdim: bool, other: Any
 
 @composite(out=True)
 def max(m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    """The largest element; along `dim`: (values, indices); with a tensor: the larger of pairs."""
+    """The largest element; along `dim`: (values, indices); with a tensor: the larger of pairs.
+
+    >>> x = flambeau.tensor([[1, 9, 3], [4, 5, 6]])
+    >>> flambeau.max(x), flambeau.max(x, 1).indices
+    (tensor(9), tensor([1, 2]))
+    """
     return _dispatch(m, "max", input, dim, keepdim, other)
 
 
 @composite(out=True)
 def min(m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    """The smallest element; along `dim`: (values, indices); with a tensor: the smaller of pairs."""
+    """The smallest element; along `dim`: (values, indices); with a tensor: the smaller of pairs.
+
+    >>> x = flambeau.tensor([[1, 9, 3], [4, 5, 6]])
+    >>> flambeau.min(x), flambeau.min(x, 0).values
+    (tensor(1), tensor([1, 5, 3]))
+    """
     return _dispatch(m, "min", input, dim, keepdim, other)
 
 
@@ -205,13 +228,22 @@ def _place(name: str, input: Array, dim: int | None, keepdim: bool, pick: Any) -
 
 @reduction(out=True, excuse="an integer")
 def argmax(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
-    """Where the largest element is (the first of equal ones), along `dim` or in the whole."""
+    """Where the largest element is (the first of equal ones), along `dim` or in the whole.
+
+    >>> x = flambeau.tensor([[1, 9, 3], [4, 5, 6]])
+    >>> flambeau.argmax(x), flambeau.argmax(x, dim=1)
+    (tensor(1), tensor([1, 2]))
+    """
     return _place("argmax", input, dim, keepdim, np.argmax)
 
 
 @reduction(out=True, excuse="an integer")
 def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
-    """Where the smallest element is (the first of equal ones), along `dim` or in the whole."""
+    """Where the smallest element is (the first of equal ones), along `dim` or in the whole.
+
+    >>> flambeau.argmin(flambeau.tensor([3, 1, 1]))
+    tensor(1)
+    """
     return _place("argmin", input, dim, keepdim, np.argmin)
 
 
@@ -241,7 +273,12 @@ def _take(x: Array, index: Array, d: int, keepdim: bool) -> tuple[Array, Array]:
     },
 )
 def kthvalue(input: Array, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Array, Array]:
-    """The k-th smallest elements along `dim` (counted from one) and where they are."""
+    """The k-th smallest elements along `dim` (counted from one) and where they are.
+
+    >>> value, place = flambeau.kthvalue(flambeau.tensor([30, 10, 40, 20]), 2)
+    >>> value, place
+    (tensor(20), tensor(3))
+    """
     d = wrap_dim(dim, input.ndim)
     n = input.shape[d] if input.ndim else 1
     if not 1 <= k <= n:
@@ -305,13 +342,23 @@ def _median(m: Any, input: Any, dim: int | None, keepdim: bool, along: Any) -> A
 
 @composite(out=True)
 def median(m: Any, input: Array, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The lower median; along `dim`: (values, indices)."""
+    """The lower median; along `dim`: (values, indices).
+
+    >>> flambeau.median(flambeau.tensor([4, 1, 3, 2]))
+    tensor(2)
+    >>> flambeau.median(flambeau.tensor([[3, 1, 2], [6, 5, 4]]), dim=1).values
+    tensor([2, 5])
+    """
     return _median(m, input, dim, keepdim, m.median_dim)
 
 
 @composite(out=True)
 def nanmedian(m: Any, input: Array, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The lower median of what is not NaN; along `dim`: (values, indices)."""
+    """The lower median of what is not NaN; along `dim`: (values, indices).
+
+    >>> flambeau.nanmedian(flambeau.tensor([5.0, float("nan"), 1.0, 3.0]))
+    tensor(3.)
+    """
     return _median(m, input, dim, keepdim, m.nanmedian_dim)
 
 
@@ -326,7 +373,11 @@ def nanmedian(m: Any, input: Array, dim: int | None = None, keepdim: bool = Fals
     },
 )
 def mode(input: Array, dim: int = -1, keepdim: bool = False) -> tuple[Array, Array]:
-    """The most frequent elements along `dim` (the smallest of several) and where they are last."""
+    """The most frequent elements along `dim` (the smallest of several) and where they are last.
+
+    >>> flambeau.mode(flambeau.tensor([[2, 3, 3], [5, 4, 5]])).values
+    tensor([3, 5])
+    """
     d = check_nonempty("mode", input.shape, dim)
     if not input.ndim:
         return input.copy(), np.asarray(0)

@@ -217,37 +217,67 @@ def _flipped(norm: str | None) -> str:
 
 @composite(method=False, out=True)
 def fft_fftn(m: Any, input: Array, s: Any = None, dim: Any = None, norm: Any = None) -> Array:
-    """The discrete Fourier transform over several dimensions (default: all), complex."""
+    """The discrete Fourier transform over several dimensions (default: all), complex.
+
+    >>> flambeau.fft.fftn(flambeau.tensor([[1.0, 2.0], [3.0, 4.0]])).real
+    tensor([[10., -2.],
+            [-4.,  0.]])
+    """
     return _c2c(m, input, s, dim, norm, True)
 
 
 @composite(method=False, out=True)
 def fft_ifftn(m: Any, input: Array, s: Any = None, dim: Any = None, norm: Any = None) -> Array:
-    """The inverse of `fftn`."""
+    """The inverse of `fftn`.
+
+    >>> flambeau.fft.ifftn(flambeau.tensor([[8.0, 0.0], [0.0, 0.0]])).real
+    tensor([[2., 2.],
+            [2., 2.]])
+    """
     return _c2c(m, input, s, dim, norm, False)
 
 
 @composite(method=False, out=True)
 def fft_rfftn(m: Any, input: Array, s: Any = None, dim: Any = None, norm: Any = None) -> Array:
-    """`fftn` of real numbers; the last dimension keeps its n // 2 + 1 independent points."""
+    """`fftn` of real numbers; the last dimension keeps its n // 2 + 1 independent points.
+
+    >>> flambeau.fft.rfftn(flambeau.ones(2, 4))
+    tensor([[8.+0.j, 0.+0.j, 0.+0.j],
+            [0.+0.j, 0.+0.j, 0.+0.j]])
+    """
     return _r2c(m, "rfftn", input, s, dim, norm)
 
 
 @composite(method=False, out=True)
 def fft_irfftn(m: Any, input: Array, s: Any = None, dim: Any = None, norm: Any = None) -> Array:
-    """The inverse of `rfftn`: real numbers, an even number of points unless `s` says otherwise."""
+    """The inverse of `rfftn`: real numbers, an even number of points unless `s` says otherwise.
+
+    >>> flambeau.fft.irfftn(flambeau.tensor([[4.0, 4.0], [0.0, 0.0]]))
+    tensor([[2., 0.],
+            [2., 0.]])
+    """
     return _c2r(m, "irfftn", input, s, dim, norm)
 
 
 @composite(method=False, out=True)
 def fft_hfftn(m: Any, input: Array, s: Any = None, dim: Any = None, norm: Any = None) -> Array:
-    """The transform of a signal that is its own conjugate mirrored in time: real numbers."""
+    """The transform of a signal that is its own conjugate mirrored in time: real numbers.
+
+    >>> flambeau.fft.hfftn(flambeau.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[10., -2.],
+            [-4.,  0.]])
+    """
     return _c2r(m, "hfftn", m.conj(_complex(m, input)), s, dim, _flipped(norm))
 
 
 @composite(method=False, out=True)
 def fft_ihfftn(m: Any, input: Array, s: Any = None, dim: Any = None, norm: Any = None) -> Array:
-    """The inverse of `hfftn`: the half of a conjugate-symmetric signal."""
+    """The inverse of `hfftn`: the half of a conjugate-symmetric signal.
+
+    >>> flambeau.fft.ihfftn(flambeau.tensor([[8.0, 0.0], [0.0, 0.0]])).real
+    tensor([[2., 2.],
+            [2., 2.]])
+    """
     return m.conj(_r2c(m, "ihfftn", input, s, dim, _flipped(norm)))
 
 
@@ -258,38 +288,66 @@ def _single(m: Any, x: Any, n: int | None, dim: int) -> tuple[Any, tuple[int, ..
 
 @composite(method=False, out=True)
 def fft_fft(m: Any, input: Array, n: int | None = None, dim: int = -1, norm: Any = None) -> Array:
-    """The discrete Fourier transform of `n` points along `dim`, complex."""
+    """The discrete Fourier transform of `n` points along `dim`, complex.
+
+    >>> flambeau.fft.fft(flambeau.tensor([0.0, 1.0, 0.0, 0.0])).real
+    tensor([ 1.,  0., -1.,  0.])
+    >>> flambeau.fft.fft(flambeau.ones(3), n=4, norm="forward").real
+    tensor([0.7500, 0.0000, 0.2500, 0.0000])
+    """
     return _c2c(m, input, *_single(m, input, n, dim), norm, True)
 
 
 @composite(method=False, out=True)
 def fft_ifft(m: Any, input: Array, n: int | None = None, dim: int = -1, norm: Any = None) -> Array:
-    """The inverse of `fft`."""
+    """The inverse of `fft`.
+
+    >>> flambeau.fft.ifft(flambeau.fft.fft(flambeau.tensor([1.0, 5.0]))).real
+    tensor([1., 5.])
+    """
     return _c2c(m, input, *_single(m, input, n, dim), norm, False)
 
 
 @composite(method=False, out=True)
 def fft_rfft(m: Any, input: Array, n: int | None = None, dim: int = -1, norm: Any = None) -> Array:
-    """`fft` of real numbers: the n // 2 + 1 independent points."""
+    """`fft` of real numbers: the n // 2 + 1 independent points.
+
+    >>> flambeau.fft.rfft(flambeau.tensor([1.0, 2.0, 3.0, 2.0])).real
+    tensor([ 8., -2.,  0.])
+    """
     return _r2c(m, "rfft", input, *_single(m, input, n, dim), norm)
 
 
 @composite(method=False, out=True)
 def fft_irfft(m: Any, input: Array, n: int | None = None, dim: int = -1, norm: Any = None) -> Array:
-    """The inverse of `rfft`, of `n` real points (default: 2 (points - 1))."""
+    """The inverse of `rfft`, of `n` real points (default: 2 (points - 1)).
+
+    >>> flambeau.fft.irfft(flambeau.tensor([4.0, 0.0, 0.0]))
+    tensor([1., 1., 1., 1.])
+    >>> flambeau.fft.irfft(flambeau.tensor([6.0, 0.0]), n=3)
+    tensor([2., 2., 2.])
+    """
     return _c2r(m, "irfft", input, *_single(m, input, n, dim), norm)
 
 
 @composite(method=False, out=True)
 def fft_hfft(m: Any, input: Array, n: int | None = None, dim: int = -1, norm: Any = None) -> Array:
-    """`hfftn` of one dimension."""
+    """`hfftn` of one dimension.
+
+    >>> flambeau.fft.hfft(flambeau.tensor([1.0, 2.0, 3.0]))
+    tensor([ 8., -2.,  0., -2.])
+    """
     x = m.conj(_complex(m, input))
     return _c2r(m, "hfft", x, *_single(m, x, n, dim), _flipped(norm))
 
 
 @composite(method=False, out=True)
 def fft_ihfft(m: Any, input: Array, n: int | None = None, dim: int = -1, norm: Any = None) -> Array:
-    """`ihfftn` of one dimension."""
+    """`ihfftn` of one dimension.
+
+    >>> flambeau.fft.ihfft(flambeau.tensor([8.0, 0.0, 0.0, 0.0])).real
+    tensor([2., 2., 2.])
+    """
     return m.conj(_r2c(m, "ihfft", input, *_single(m, input, n, dim), _flipped(norm)))
 
 
@@ -299,37 +357,65 @@ _PLANE = (-2, -1)
 
 @composite(method=False, out=True)
 def fft_fft2(m: Any, input: Array, s: Any = None, dim: Any = _PLANE, norm: Any = None) -> Array:
-    """`fftn` of two dimensions, by default the last two."""
+    """`fftn` of two dimensions, by default the last two.
+
+    >>> flambeau.fft.fft2(flambeau.ones(3, 2, 2))[0].real
+    tensor([[4., 0.],
+            [0., 0.]])
+    """
     return m.fft_fftn(input, s, dim, norm)
 
 
 @composite(method=False, out=True)
 def fft_ifft2(m: Any, input: Array, s: Any = None, dim: Any = _PLANE, norm: Any = None) -> Array:
-    """`ifftn` of two dimensions, by default the last two."""
+    """`ifftn` of two dimensions, by default the last two.
+
+    >>> flambeau.fft.ifft2(flambeau.tensor([[4.0, 0.0], [4.0, 0.0]])).real
+    tensor([[2., 2.],
+            [0., 0.]])
+    """
     return m.fft_ifftn(input, s, dim, norm)
 
 
 @composite(method=False, out=True)
 def fft_rfft2(m: Any, input: Array, s: Any = None, dim: Any = _PLANE, norm: Any = None) -> Array:
-    """`rfftn` of two dimensions, by default the last two."""
+    """`rfftn` of two dimensions, by default the last two.
+
+    >>> flambeau.fft.rfft2(flambeau.ones(8, 6)).shape
+    torch.Size([8, 4])
+    """
     return m.fft_rfftn(input, s, dim, norm)
 
 
 @composite(method=False, out=True)
 def fft_irfft2(m: Any, input: Array, s: Any = None, dim: Any = _PLANE, norm: Any = None) -> Array:
-    """`irfftn` of two dimensions, by default the last two."""
+    """`irfftn` of two dimensions, by default the last two.
+
+    >>> flambeau.fft.irfft2(flambeau.tensor([[4.0, 0.0], [4.0, 0.0]]))
+    tensor([[2., 2.],
+            [0., 0.]])
+    """
     return m.fft_irfftn(input, s, dim, norm)
 
 
 @composite(method=False, out=True)
 def fft_hfft2(m: Any, input: Array, s: Any = None, dim: Any = _PLANE, norm: Any = None) -> Array:
-    """`hfftn` of two dimensions, by default the last two."""
+    """`hfftn` of two dimensions, by default the last two.
+
+    >>> flambeau.fft.hfft2(flambeau.ones(2, 2))
+    tensor([[4., 0.],
+            [0., 0.]])
+    """
     return m.fft_hfftn(input, s, dim, norm)
 
 
 @composite(method=False, out=True)
 def fft_ihfft2(m: Any, input: Array, s: Any = None, dim: Any = _PLANE, norm: Any = None) -> Array:
-    """`ihfftn` of two dimensions, by default the last two."""
+    """`ihfftn` of two dimensions, by default the last two.
+
+    >>> flambeau.fft.ihfft2(flambeau.ones(8, 6)).shape
+    torch.Size([8, 4])
+    """
     return m.fft_ihfftn(input, s, dim, norm)
 
 
@@ -342,11 +428,19 @@ def _rolled(m: Any, x: Any, dim: Any, half: Any) -> Any:
 
 @composite(method=False)
 def fft_fftshift(m: Any, input: Array, dim: Any = None) -> Array:
-    """The spectrum with frequency zero in the middle of each dimension."""
+    """The spectrum with frequency zero in the middle of each dimension.
+
+    >>> flambeau.fft.fftshift(flambeau.fft.fftfreq(4, d=0.25))
+    tensor([-2., -1.,  0.,  1.])
+    """
     return _rolled(m, input, dim, lambda n: n // 2)
 
 
 @composite(method=False)
 def fft_ifftshift(m: Any, input: Array, dim: Any = None) -> Array:
-    """The inverse of `fftshift`."""
+    """The inverse of `fftshift`.
+
+    >>> flambeau.fft.ifftshift(flambeau.tensor([-2, -1, 0, 1, 2]))
+    tensor([ 0,  1,  2, -2, -1])
+    """
     return _rolled(m, input, dim, lambda n: (n + 1) // 2)

@@ -88,6 +88,12 @@ def fractional_max_pool2d(
     """Largest values of windows of (N, C, H, W) at pseudo-random places; with indices if asked.
 
     `output_size` or `output_ratio` (in (0, 1)) says how many windows there are.
+
+    >>> x = flambeau.arange(16.0).reshape(1, 1, 4, 4)
+    >>> F.fractional_max_pool2d(x, 2, output_size=3)
+    tensor([[[[ 5.,  6.,  7.],
+              [ 9., 10., 11.],
+              [13., 14., 15.]]]])
     """
     output = (output_size, output_ratio)
     return _fractional(m, 2, input, kernel_size, output, return_indices, _random_samples)
@@ -103,6 +109,11 @@ def fractional_max_pool3d(
     return_indices: bool = False,
     _random_samples: Array | None = None,
 ) -> Any:
-    """Largest values of windows of (N, C, D, H, W) at pseudo-random places; see the 2-d form."""
+    """Largest values of windows of (N, C, D, H, W) at pseudo-random places; see the 2-d form.
+
+    >>> x = flambeau.arange(64.0).reshape(1, 1, 4, 4, 4)
+    >>> F.fractional_max_pool3d(x, 2, output_ratio=0.5).shape
+    torch.Size([1, 1, 2, 2, 2])
+    """
     output = (output_size, output_ratio)
     return _fractional(m, 3, input, kernel_size, output, return_indices, _random_samples)

@@ -17,7 +17,13 @@ _BINCOUNT = "bincount only supports 1-d non-negative integral inputs."
 
 @structured(meta=shape_from_values, excuse="counts")
 def bincount(input: Array, weights: Array | None = None, minlength: int = 0) -> Array:
-    """How often each number occurs in a 1-d tensor of non-negative integers, or their weights."""
+    """How often each number occurs in a 1-d tensor of non-negative integers, or their weights.
+
+    >>> flambeau.bincount(flambeau.tensor([0, 2, 2, 3]))
+    tensor([1, 0, 2, 1])
+    >>> flambeau.bincount(flambeau.tensor([0, 2, 2]), weights=flambeau.tensor([0.5, 1.0, 0.25]))
+    tensor([0.5000, 0.0000, 1.2500])
+    """
     if input.ndim != 1 or input.dtype.kind not in "iu":
         raise RuntimeError(_BINCOUNT)
     if minlength < 0:
@@ -35,7 +41,11 @@ def bincount(input: Array, weights: Array | None = None, minlength: int = 0) -> 
 
 @structured(out=True, excuse="counts")
 def histc(input: Array, bins: int = 100, min: float = 0, max: float = 0) -> Array:
-    """How many elements fall into each of `bins` equal bins from `min` to `max`."""
+    """How many elements fall into each of `bins` equal bins from `min` to `max`.
+
+    >>> flambeau.histc(flambeau.tensor([0.5, 1.5, 1.75, 4.0]), bins=4, min=0, max=4)
+    tensor([1., 2., 0., 1.])
+    """
     if input.dtype.kind in "biuc":
         raise unsupported("histogram_cpu", input)
     if bins <= 0:
@@ -174,7 +184,12 @@ def histogram(
     weight: Any = None,
     density: bool = False,
 ) -> Any:
-    """Counts in `bins` (a number, or the edges), and the edges."""
+    """Counts in `bins` (a number, or the edges), and the edges.
+
+    >>> hist, edges = flambeau.histogram(flambeau.tensor([0.5, 1.5, 1.75]), 2, range=(0.0, 2.0))
+    >>> hist, edges
+    (tensor([1., 2.]), tensor([0., 1., 2.]))
+    """
     _check_range(range, 1)
     edges = m.histogram_edges(input, bins, range) if is_number(bins) else bins
     return m.histogram_grid(m.unsqueeze(input, -1), [edges], weight, density)
@@ -189,7 +204,13 @@ def histogramdd(
     weight: Any = None,
     density: bool = False,
 ) -> tuple[Array, tuple[Array, ...]]:
-    """Counts of points (the last dimension holds coordinates) in a grid of bins, and its edges."""
+    """Counts of points (the last dimension holds coordinates) in a grid of bins, and its edges.
+
+    >>> points = flambeau.tensor([[0.0, 1.0], [0.25, 0.0], [1.0, 1.0]])
+    >>> flambeau.histogramdd(points, bins=[2, 2]).hist
+    tensor([[1., 1.],
+            [0., 1.]])
+    """
     if input.ndim < 2:
         raise RuntimeError(
             "torch.histogramdd: input tensor should have at least 2 dimensions, but got "
@@ -229,7 +250,11 @@ def unravel_places(indices: Array, shape: Sequence[int]) -> tuple[Array, ...]:
 
 @composite(method=False)
 def unravel_index(m: Any, indices: Array, shape: Any) -> tuple[Array, ...]:
-    """The coordinates of flat `indices` in a tensor of `shape`, a tensor for each dimension."""
+    """The coordinates of flat `indices` in a tensor of `shape`, a tensor for each dimension.
+
+    >>> flambeau.unravel_index(flambeau.tensor([1, 5]), (2, 3))
+    (tensor([0, 1]), tensor([1, 2]))
+    """
     sizes = (shape,) if is_number(shape) else tuple(int(n) for n in shape)
     if any(n < 0 for n in sizes):
         raise ValueError(f"'shape' cannot have negative values, but got {sizes}")

@@ -144,7 +144,13 @@ def _add_at_places(out: Array, key: Any, values: Array) -> None:
     },
 )
 def index_put(input: Array, indices: Any, values: Array, accumulate: bool = False) -> None:
-    """`input` with `values` at ``[indices]``, or added there."""
+    """`input` with `values` at ``[indices]``, or added there.
+
+    >>> rows, columns = flambeau.tensor([0, 1]), flambeau.tensor([2, 0])
+    >>> flambeau.index_put(flambeau.zeros(2, 3), (rows, columns), flambeau.tensor([5.0, 6.0]))
+    tensor([[0., 0., 5.],
+            [6., 0., 0.]])
+    """
     key = _raw(indices)
     if accumulate:
         _add_at_key(input, key, values.astype(input.dtype, copy=False))
@@ -200,7 +206,15 @@ def _aligned(name: str, input: Array, dim: int, index: Array) -> tuple[Array, Ar
     },
 )
 def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Array:
-    """The elements of `input` at `index` along `dim`; the result has the shape of `index`."""
+    """The elements of `input` at `index` along `dim`; the result has the shape of `index`.
+
+    RuntimeError for an index that is out of range or no integer.
+
+    >>> scores = flambeau.tensor([[10, 11, 12], [20, 21, 22]])
+    >>> flambeau.gather(scores, 1, flambeau.tensor([[2, 2], [0, 1]]))
+    tensor([[12, 12],
+            [20, 21]])
+    """
     if not index.size:
         wrap_dim(dim, input.ndim)
         return np.empty(index.shape, input.dtype)
@@ -253,7 +267,14 @@ def put_along(input: Array, index: Array, dim: int, shape: Any) -> Array:
     },
 )
 def index_select(input: Array, dim: int, index: Array) -> Array:
-    """The rows of `input` along `dim` whose numbers are in the 1-d tensor `index`."""
+    """The rows of `input` along `dim` whose numbers are in the 1-d tensor `index`.
+
+    IndexError for a number out of range.
+
+    >>> flambeau.index_select(flambeau.tensor([[1, 2, 3], [4, 5, 6]]), 1, flambeau.tensor([2, 0]))
+    tensor([[3, 1],
+            [6, 4]])
+    """
     d = wrap_dim(dim, input.ndim)
     if index.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
@@ -290,7 +311,11 @@ def add_rows_along(out: Array, d: int, index: Array, rows: Array) -> None:
     out=True,
 )
 def take(input: Array, index: Array) -> Array:
-    """The elements of `input`, seen as flat, at `index`; negative ones count from the end."""
+    """The elements of `input`, seen as flat, at `index`; negative ones count from the end.
+
+    >>> flambeau.take(flambeau.tensor([[1, 2, 3], [4, 5, 6]]), flambeau.tensor([0, 4, -1]))
+    tensor([1, 5, 6])
+    """
     if index.dtype != np.int64:
         raise RuntimeError(f"take(): Expected a long tensor for index, but got {title(index)}")
     if index.size and not input.size:
@@ -309,7 +334,13 @@ def take_back(input: Array, index: Array, shape: Any) -> Array:
 
 @composite(out=True)
 def take_along_dim(m: Any, input: Array, indices: Array, dim: int | None = None) -> Array:
-    """The elements at `indices` along `dim` (or of the flat tensor); other sizes broadcast."""
+    """The elements at `indices` along `dim` (or of the flat tensor); other sizes broadcast.
+
+    >>> x = flambeau.tensor([[3, 1, 2], [5, 6, 4]])
+    >>> flambeau.take_along_dim(x, x.argsort(dim=1), dim=1)
+    tensor([[1, 2, 3],
+            [4, 5, 6]])
+    """
     if dim is None:
         return m.gather(m.reshape(input, (-1,)), 0, m.cast(m.reshape(indices, (-1,)), dtypes.int64))
     if m.dtype(indices) is not dtypes.int64:
@@ -366,7 +397,12 @@ def _check_source(name: str, input: Array, d: int, index: Array, source: Array) 
     },
 )
 def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Any = 1) -> None:
-    """`input` with ``alpha * source`` added to the rows along `dim` that `index` names."""
+    """`input` with ``alpha * source`` added to the rows along `dim` that `index` names.
+
+    >>> x = flambeau.zeros(3)
+    >>> flambeau.index_add(x, 0, flambeau.tensor([0, 2, 2]), flambeau.tensor([1.0, 2.0, 3.0]))
+    tensor([1., 0., 5.])
+    """
     d = _check_rows("index_add", input, dim, index)
     _check_source("index_add", input, d, index, source)
     rows = source if alpha == 1 else (source * source.dtype.type(alpha)).astype(source.dtype)
@@ -388,7 +424,14 @@ def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Any
     },
 )
 def index_copy(input: Array, dim: int, index: Array, source: Array) -> None:
-    """`input` with the rows along `dim` that `index` names replaced by those of `source`."""
+    """`input` with the rows along `dim` that `index` names replaced by those of `source`.
+
+    >>> rows = flambeau.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> flambeau.index_copy(flambeau.zeros(3, 2), 0, flambeau.tensor([2, 0]), rows)
+    tensor([[3., 4.],
+            [0., 0.],
+            [1., 2.]])
+    """
     if index.dtype != np.int64:
         raise RuntimeError(
             f"index_copy_(): Expected a long tensor for index, but got {title(index)}"
@@ -438,7 +481,12 @@ def index_fill_tensor(input: Array, dim: int, index: Array, value: Array) -> Non
 
 @composite(inplace=True, out=True, through=True)
 def index_fill(m: Any, input: Array, dim: int, index: Array, value: Any) -> Array:
-    """`input` with the rows along `dim` that `index` names set to `value`."""
+    """`input` with the rows along `dim` that `index` names set to `value`.
+
+    >>> flambeau.index_fill(flambeau.zeros(2, 3), 1, flambeau.tensor([0, 2]), 7)
+    tensor([[7., 0., 7.],
+            [7., 0., 7.]])
+    """
     if m.dtype(index) is not dtypes.int64:
         raise IndexError("index_fill_(): Expected dtype int64 for index.")
     if index.ndim > 1:
@@ -462,7 +510,13 @@ def index_fill(m: Any, input: Array, dim: int, index: Array, value: Any) -> Arra
     },
 )
 def put(input: Array, index: Array, source: Array, accumulate: bool = False) -> None:
-    """`input`, seen as flat, with `source` at `index`, or added there."""
+    """`input`, seen as flat, with `source` at `index`, or added there.
+
+    >>> x = flambeau.tensor([[1, 2], [3, 4]])
+    >>> x.put(flambeau.tensor([0, -1]), flambeau.tensor([10, 40]))
+    tensor([[10,  2],
+            [ 3, 40]])
+    """
     if index.dtype != np.int64:
         raise RuntimeError(f"put_(): Expected a long tensor for index, but got {title(index)}")
     if index.size != source.size:

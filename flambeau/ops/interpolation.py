@@ -195,6 +195,12 @@ def interpolate(
     ``mode`` is "nearest", "nearest-exact", "linear" (3-d), "bilinear" or "bicubic" (4-d),
     "trilinear" (5-d) or "area". With `align_corners` the outer samples of both lie on each other;
     `antialias` averages over all inputs that an output covers.
+
+    >>> x = flambeau.tensor([[[0.0, 3.0]]])
+    >>> F.interpolate(x, size=4, mode="linear", align_corners=True)
+    tensor([[[0., 1., 2., 3.]]])
+    >>> F.interpolate(x, scale_factor=2)
+    tensor([[[0., 0., 3., 3.]]])
     """
     _check_mode(input, mode, align_corners, antialias)
     if recompute_scale_factor and size is not None:
@@ -226,17 +232,32 @@ def upsample(
     mode: str = "nearest",
     align_corners: bool | None = None,
 ) -> Array:
-    """`interpolate`, by its old name."""
+    """`interpolate`, by its old name.
+
+    >>> F.upsample(flambeau.tensor([[[1.0, 2.0]]]), scale_factor=2)
+    tensor([[[1., 1., 2., 2.]]])
+    """
     return m.interpolate(input, size, scale_factor, mode, align_corners)
 
 
 @composite(method=False)
 def upsample_nearest(m: Any, input: Array, size: Any = None, scale_factor: Any = None) -> Array:
-    """`interpolate` with the nearest neighbour."""
+    """`interpolate` with the nearest neighbour.
+
+    >>> F.upsample_nearest(flambeau.tensor([[[[1.0, 2.0]]]]), size=(2, 4))
+    tensor([[[[1., 1., 2., 2.],
+              [1., 1., 2., 2.]]]])
+    """
     return m.interpolate(input, size, scale_factor, "nearest")
 
 
 @composite(method=False)
 def upsample_bilinear(m: Any, input: Array, size: Any = None, scale_factor: Any = None) -> Array:
-    """`interpolate` between four neighbours, with aligned corners."""
+    """`interpolate` between four neighbours, with aligned corners.
+
+    >>> F.upsample_bilinear(flambeau.tensor([[[[0.0, 2.0], [4.0, 6.0]]]]), size=(3, 3))
+    tensor([[[[0., 1., 2.],
+              [2., 3., 4.],
+              [4., 5., 6.]]]])
+    """
     return m.interpolate(input, size, scale_factor, "bilinear", True)

@@ -40,7 +40,14 @@ def _check_joinable(tensors: Any, first: Any, d: int) -> None:
     aliases=("concat", "concatenate"),
 )
 def cat(tensors: Arrays, dim: int = 0) -> Array:
-    """The tensors one after the other along `dim`; other sizes must agree."""
+    """The tensors one after the other along `dim`; other sizes must agree.
+
+    >>> flambeau.cat([flambeau.tensor([1, 2]), flambeau.tensor([3])])
+    tensor([1, 2, 3])
+    >>> flambeau.cat([flambeau.zeros(2, 1), flambeau.ones(2, 2)], dim=1)
+    tensor([[0., 1., 1.],
+            [0., 1., 1.]])
+    """
     if not tensors:
         raise ArgumentError("cat(): expected a non-empty list of Tensors")
     kind = tensors[0].dtype
@@ -80,7 +87,12 @@ def _uncat(m: Any, g: Any, dim: int, shapes: Any) -> list[Any]:
     grad={"tensors": lambda m, g, dim: list(m.unbind(g, dim))},
 )
 def stack(tensors: Arrays, dim: int = 0) -> Array:
-    """The tensors along a new dimension `dim`; all must have the same shape."""
+    """The tensors along a new dimension `dim`; all must have the same shape.
+
+    >>> flambeau.stack([flambeau.tensor([1, 2]), flambeau.tensor([3, 4])], dim=1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
     if not len(tensors):
         raise RuntimeError("stack expects a non-empty TensorList")
     first, kind, alike = tensors[0].shape, tensors[0].dtype, True
@@ -140,19 +152,31 @@ def at_least_3d(m: Any, input: Array) -> Array:
 
 @composite(method=False)
 def atleast_1d(m: Any, *tensors: Any) -> Any:
-    """Each tensor with at least one dimension."""
+    """Each tensor with at least one dimension.
+
+    >>> flambeau.atleast_1d(flambeau.tensor(5))
+    tensor([5])
+    """
     return _each(m, "at_least_1d", tensors)
 
 
 @composite(method=False)
 def atleast_2d(m: Any, *tensors: Any) -> Any:
-    """Each tensor with at least two dimensions."""
+    """Each tensor with at least two dimensions.
+
+    >>> flambeau.atleast_2d(flambeau.tensor([5, 6]))
+    tensor([[5, 6]])
+    """
     return _each(m, "at_least_2d", tensors)
 
 
 @composite(method=False)
 def atleast_3d(m: Any, *tensors: Any) -> Any:
-    """Each tensor with at least three dimensions."""
+    """Each tensor with at least three dimensions.
+
+    >>> flambeau.atleast_3d(flambeau.tensor([5, 6])).shape
+    torch.Size([1, 2, 1])
+    """
     return _each(m, "at_least_3d", tensors)
 
 
@@ -163,7 +187,12 @@ def _check_not_empty(name: str, tensors: Any) -> None:
 
 @composite(method=False, out=True)
 def hstack(m: Any, tensors: Arrays) -> Array:
-    """The tensors side by side: along the second dimension, or the first of vectors."""
+    """The tensors side by side: along the second dimension, or the first of vectors.
+
+    >>> flambeau.hstack([flambeau.tensor([[1], [2]]), flambeau.tensor([[3, 4], [5, 6]])])
+    tensor([[1, 3, 4],
+            [2, 5, 6]])
+    """
     _check_not_empty("hstack", tensors)
     parts = [m.at_least_1d(t) for t in tensors]
     return m.cat(parts, 0 if parts[0].ndim == 1 else 1)
@@ -171,21 +200,36 @@ def hstack(m: Any, tensors: Arrays) -> Array:
 
 @composite(method=False, out=True, aliases=("row_stack",))
 def vstack(m: Any, tensors: Arrays) -> Array:
-    """The tensors one above the other: along the first dimension of at least two."""
+    """The tensors one above the other: along the first dimension of at least two.
+
+    >>> flambeau.vstack([flambeau.tensor([1, 2]), flambeau.tensor([[3, 4], [5, 6]])])
+    tensor([[1, 2],
+            [3, 4],
+            [5, 6]])
+    """
     _check_not_empty("vstack", tensors)
     return m.cat([m.at_least_2d(t) for t in tensors], 0)
 
 
 @composite(method=False, out=True)
 def dstack(m: Any, tensors: Arrays) -> Array:
-    """The tensors behind each other: along the third dimension."""
+    """The tensors behind each other: along the third dimension.
+
+    >>> flambeau.dstack([flambeau.tensor([1, 2]), flambeau.tensor([3, 4])]).tolist()
+    [[[1, 3], [2, 4]]]
+    """
     _check_not_empty("dstack", tensors)
     return m.cat([m.at_least_3d(t) for t in tensors], 2)
 
 
 @composite(method=False, out=True)
 def column_stack(m: Any, tensors: Arrays) -> Array:
-    """The tensors side by side; vectors become columns."""
+    """The tensors side by side; vectors become columns.
+
+    >>> flambeau.column_stack([flambeau.tensor([1, 2]), flambeau.tensor([[3, 4], [5, 6]])])
+    tensor([[1, 3, 4],
+            [2, 5, 6]])
+    """
     _check_not_empty("column_stack", tensors)
     return m.cat([m.reshape(t, (-1, 1)) if t.ndim <= 1 else t for t in tensors], 1)
 
@@ -215,7 +259,11 @@ def _cut(m: Any, name: str, tensor: Any, dim: int) -> tuple[int, int]:
 
 @composite(aliases=("unsafe_split_with_sizes",))
 def split_with_sizes(m: Any, input: Array, split_sizes: Any, dim: int = 0) -> tuple[Array, ...]:
-    """Parts of `input` along `dim` with the given sizes, as views."""
+    """Parts of `input` along `dim` with the given sizes, as views.
+
+    >>> flambeau.arange(5).split_with_sizes([2, 0, 3])
+    (tensor([0, 1]), tensor([], dtype=torch.int64), tensor([2, 3, 4]))
+    """
     d, n = _cut(m, "split_with_sizes", input, dim)
     sizes = [int(s) for s in split_sizes]
     if any(s < 0 for s in sizes):
@@ -236,13 +284,23 @@ def split_with_sizes(m: Any, input: Array, split_sizes: Any, dim: int = 0) -> tu
 
 @composite()
 def unsafe_split(m: Any, input: Array, split_size: Any, dim: int = 0) -> tuple[Array, ...]:
-    """`split`, under the name of the form whose parts may be changed in place."""
+    """`split`, under the name of the form whose parts may be changed in place.
+
+    >>> flambeau.unsafe_split(flambeau.arange(4), 3)
+    (tensor([0, 1, 2]), tensor([3]))
+    """
     return m.split(input, split_size, dim)
 
 
 @composite(spellings={"split_size": "split_size_or_sections"})
 def split(m: Any, tensor: Array, split_size_or_sections: Any, dim: int = 0) -> tuple[Array, ...]:
-    """`tensor` cut along `dim` into parts of one size (the last can be smaller) or given sizes."""
+    """`tensor` cut along `dim` into parts of one size (the last can be smaller) or given sizes.
+
+    >>> flambeau.split(flambeau.arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    >>> [part.shape for part in flambeau.ones(3, 5).split([4, 1], dim=1)]
+    [torch.Size([3, 4]), torch.Size([3, 1])]
+    """
     if isinstance(split_size_or_sections, (list, tuple)):
         return m.split_with_sizes(tensor, split_size_or_sections, dim)
     d, n = _cut(m, "split", tensor, dim)
@@ -261,7 +319,11 @@ def split(m: Any, tensor: Array, split_size_or_sections: Any, dim: int = 0) -> t
 
 @composite(aliases=("unsafe_chunk",))
 def chunk(m: Any, input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
-    """`input` cut along `dim` into at most `chunks` equal parts (the last may be smaller)."""
+    """`input` cut along `dim` into at most `chunks` equal parts (the last may be smaller).
+
+    >>> flambeau.chunk(flambeau.arange(5), 3)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
     d, n = _cut(m, "chunk", input, dim)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
@@ -276,7 +338,13 @@ _PLACES = {"sections": "indices_or_sections", "indices": "indices_or_sections"}
 
 @composite(spellings={**_PLACES, "tensor_indices_or_sections": "indices_or_sections"})
 def tensor_split(m: Any, input: Array, indices_or_sections: Any, dim: int = 0) -> tuple[Array, ...]:
-    """`input` cut along `dim` into a number of nearly equal parts, or at the given places."""
+    """`input` cut along `dim` into a number of nearly equal parts, or at the given places.
+
+    >>> flambeau.tensor_split(flambeau.arange(5), 3)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    >>> flambeau.tensor_split(flambeau.arange(5), [1, 4])
+    (tensor([0]), tensor([1, 2, 3]), tensor([4]))
+    """
     d, n = _cut(m, "tensor_split", input, dim)
     where = indices_or_sections
     if hasattr(where, "tolist"):
@@ -310,28 +378,47 @@ def _check_rank(name: str, input: Any, least: int) -> None:
 
 @composite(spellings=_PLACES)
 def hsplit(m: Any, input: Array, indices_or_sections: Any) -> tuple[Array, ...]:
-    """`input` cut side by side, along its second dimension (the first of a vector)."""
+    """`input` cut side by side, along its second dimension (the first of a vector).
+
+    >>> flambeau.hsplit(flambeau.tensor([[1, 2], [3, 4]]), 2)
+    (tensor([[1],
+            [3]]), tensor([[2],
+            [4]]))
+    """
     _check_rank("hsplit", input, 1)
     return _numpy_style(m, "hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1)
 
 
 @composite(spellings=_PLACES)
 def vsplit(m: Any, input: Array, indices_or_sections: Any) -> tuple[Array, ...]:
-    """`input` cut along its first dimension."""
+    """`input` cut along its first dimension.
+
+    >>> flambeau.vsplit(flambeau.tensor([[1, 2], [3, 4], [5, 6]]), [1])
+    (tensor([[1, 2]]), tensor([[3, 4],
+            [5, 6]]))
+    """
     _check_rank("vsplit", input, 2)
     return _numpy_style(m, "vsplit", input, indices_or_sections, 0)
 
 
 @composite(spellings=_PLACES)
 def dsplit(m: Any, input: Array, indices_or_sections: Any) -> tuple[Array, ...]:
-    """`input` cut along its third dimension."""
+    """`input` cut along its third dimension.
+
+    >>> [part.tolist() for part in flambeau.dsplit(flambeau.arange(4).reshape(1, 1, 4), 2)]
+    [[[[0, 1]]], [[[2, 3]]]]
+    """
     _check_rank("dsplit", input, 3)
     return _numpy_style(m, "dsplit", input, indices_or_sections, 2)
 
 
 @view(outputs=0, grad={"input": lambda m, g, dim: m.stack(list(g), dim)})
 def unbind(input: Array, dim: int = 0) -> tuple[Array, ...]:
-    """The parts of `input` along `dim`, without that dimension, as views."""
+    """The parts of `input` along `dim`, without that dimension, as views.
+
+    >>> flambeau.unbind(flambeau.tensor([[1, 2], [3, 4]]), dim=1)
+    (tensor([1, 3]), tensor([2, 4]))
+    """
     if not input.ndim:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     d = wrap_dim(dim, input.ndim)

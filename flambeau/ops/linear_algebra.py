@@ -115,7 +115,12 @@ def _is_singular(_: int) -> str:
     grad=_SOLVE_RULES,
 )
 def linalg_solve(A: Array, B: Array, *, left: bool = True) -> Array:
-    """X with A X = B (X A = B unless `left`); B holds matrices, or vectors where it fits."""
+    """X with A X = B (X A = B unless `left`); B holds matrices, or vectors where it fits.
+
+    >>> A, B = flambeau.tensor([[2.0, 0.0], [1.0, 4.0]]), flambeau.tensor([2.0, 9.0])
+    >>> flambeau.linalg.solve(A, B)
+    tensor([1., 2.])
+    """
     x, info = _solution("linalg.solve", A, B, left)
     check_infos("torch.linalg.solve", info, _is_singular)
     return x
@@ -142,7 +147,12 @@ def linalg_solve_ex(
     left: bool = True,
     check_errors: bool = False,
 ) -> tuple[Array, Array]:
-    """The solution of A X = B, and 0 or where elimination met its first zero (int32, from one)."""
+    """The solution of A X = B, and 0 or where elimination met its first zero (int32, from one).
+
+    >>> A = flambeau.tensor([[1.0, 1.0], [0.0, 0.0]])
+    >>> flambeau.linalg.solve_ex(A, flambeau.ones(2, 1)).info
+    tensor(2, dtype=torch.int32)
+    """
     x, info = _solution("linalg.solve", A, B, left)
     if check_errors:
         check_infos("torch.linalg.solve_ex", info, _is_singular)
@@ -182,7 +192,12 @@ def _has_zero(info: int) -> str:
     grad={"input": lambda m, g, out: _inverse_gradient(m, g, out)},
 )
 def linalg_inv(input: Array) -> Array:
-    """The inverse of each square matrix; LinAlgError if one is singular."""
+    """The inverse of each square matrix; LinAlgError if one is singular.
+
+    >>> flambeau.linalg.inv(flambeau.tensor([[2.0, 0.0], [4.0, 8.0]]))
+    tensor([[ 0.5000,  0.0000],
+            [-0.2500,  0.1250]])
+    """
     inverse, info = _inverses("linalg.inv", input)
     check_infos("linalg.inv", info, _has_zero)
     return inverse
@@ -198,7 +213,12 @@ def linalg_inv(input: Array) -> Array:
     grad={"A": lambda m, g, out0: _inverse_gradient(m, g[0], out0)},
 )
 def linalg_inv_ex(A: Array, *, check_errors: bool = False) -> tuple[Array, Array]:
-    """The inverses, and 0 or the first zero that elimination met (int32, from one)."""
+    """The inverses, and 0 or the first zero that elimination met (int32, from one).
+
+    >>> inverse, info = flambeau.linalg.inv_ex(flambeau.tensor([[[4.0]], [[0.0]]]))
+    >>> inverse[0], info
+    (tensor([[0.2500]]), tensor([0, 1], dtype=torch.int32))
+    """
     inverse, info = _inverses("linalg.inv", A)
     if check_errors:
         check_infos("linalg.inv_ex", info, _has_zero)
@@ -228,7 +248,11 @@ def _det_gradient(m: Any, g: Any, a: Any, out: Any) -> Any:
     grad={"input": lambda m, g, input, out: _det_gradient(m, g, input, out)},
 )
 def linalg_det(input: Array) -> Array:
-    """The determinant of each square matrix."""
+    """The determinant of each square matrix.
+
+    >>> flambeau.linalg.det(flambeau.tensor([[2.0, 6.0], [0.0, 5.0]]))
+    tensor(10.)
+    """
     check_matrix("linalg.det", input, square=True)
     with blas_threads.for_matrices(input):
         return np.asarray(np.linalg.det(input), input.dtype)
@@ -252,7 +276,12 @@ def _slogdet_gradient(m: Any, g: Any, a: Any, sign: Any) -> Any:
     grad={"A": lambda m, g, A, out0: _slogdet_gradient(m, g, A, out0)},
 )
 def linalg_slogdet(A: Array) -> tuple[Array, Array]:
-    """The sign (or direction) and the logarithm of the size of each determinant."""
+    """The sign (or direction) and the logarithm of the size of each determinant.
+
+    >>> sign, logabsdet = flambeau.linalg.slogdet(flambeau.tensor([[0.0, 1.0], [2.0, 0.0]]))
+    >>> sign, logabsdet
+    (tensor(-1.), tensor(0.6931))
+    """
     check_matrix("linalg.slogdet", A, square=True)
     with blas_threads.for_matrices(A):
         sign, size = np.linalg.slogdet(A)
@@ -261,7 +290,11 @@ def linalg_slogdet(A: Array) -> tuple[Array, Array]:
 
 @composite()
 def logdet(m: Any, input: Array) -> Array:
-    """The logarithm of each determinant; NaN where it is negative."""
+    """The logarithm of each determinant; NaN where it is negative.
+
+    >>> flambeau.logdet(flambeau.tensor([[[3.0]], [[-3.0]]]))
+    tensor([1.0986,    nan])
+    """
     sign, size = m.linalg_slogdet(input)
     if m.dtype(input).is_complex:
         return m.log(sign) + size
@@ -271,7 +304,14 @@ def logdet(m: Any, input: Array) -> Array:
 # ---------------------------------------------------------------- powers
 @composite(out=True, aliases=("matrix_power",), spellings={"A": "input"})
 def linalg_matrix_power(m: Any, input: Array, n: int) -> Array:
-    """Each square matrix multiplied with itself; a negative power inverts first."""
+    """Each square matrix multiplied with itself; a negative power inverts first.
+
+    >>> flambeau.linalg.matrix_power(flambeau.tensor([[1.0, 2.0], [0.0, 1.0]]), 3)
+    tensor([[1., 6.],
+            [0., 1.]])
+    >>> flambeau.linalg.matrix_power(flambeau.tensor([[4.0]]), -2)
+    tensor([[0.0625]])
+    """
     if input.ndim < 2 or input.shape[-1] != input.shape[-2]:
         raise RuntimeError(
             f"linalg.matrix_power: A must be batches of square matrices, but they are "
@@ -305,7 +345,12 @@ def _exponential_gradient(m: Any, g: Any, a: Any) -> Any:
     grad={"A": lambda m, g, A: _exponential_gradient(m, g, A)},
 )
 def linalg_matrix_exp(A: Array) -> Array:
-    """The exponential series of each square matrix (Al-Mohy and Higham, 2009)."""
+    """The exponential series of each square matrix (Al-Mohy and Higham, 2009).
+
+    >>> flambeau.linalg.matrix_exp(flambeau.tensor([[0.0, 3.0], [0.0, 0.0]]))
+    tensor([[1., 3.],
+            [0., 1.]])
+    """
     check_matrix("linalg.matrix_exp", A, square=True)
     from scipy import linalg
 

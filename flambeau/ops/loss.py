@@ -132,6 +132,12 @@ def nll_loss(
 
     Log-probabilities (N, C), (C,) or (N, C, d1, ...); int64 targets (N,), () or (N, d1, ...). The
     mean is over the weights of the targets. IndexError for a target that is no class.
+
+    >>> scores = flambeau.tensor([[-0.5, -2.0], [-3.0, -0.25]])
+    >>> F.nll_loss(scores, flambeau.tensor([0, 1]), reduction="none")
+    tensor([0.5000, 0.2500])
+    >>> F.nll_loss(scores, flambeau.tensor([0, -100]))
+    tensor(0.5000)
     """
     _check_batch("nll_loss", input, target)
     return m.nll_loss_of_classes(input, target, weight, ignore_index, reduction)
@@ -360,6 +366,10 @@ def linear_cross_entropy(
     """`cross_entropy_loss` of ``input @ linear_weight.T + linear_bias``: (N, K), (C, ..., K).
 
     ``options`` say how to save memory; the result is the same, and they are not acted upon.
+
+    >>> weight = flambeau.zeros(4, 2)
+    >>> F.linear_cross_entropy(flambeau.ones(3, 2), weight, flambeau.tensor([0, 1, 3]))
+    tensor(1.3863)
     """
     sizes = tuple(linear_weight.shape[:-1])
     if len(sizes) > 1 and input.ndim != 2:

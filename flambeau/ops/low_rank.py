@@ -39,7 +39,13 @@ def _basis(m: Any, a: Any, q: int, niter: int, mean: Any) -> Any:
 
 @composite(method=False)
 def svd_lowrank(m: Any, A: Array, q: int | None = 6, niter: int = 2, M: Any = None) -> Any:
-    """U, S, V of rank `q` with U diag(S) V^H near A (less `M`); `niter` sharpens the basis."""
+    """U, S, V of rank `q` with U diag(S) V^H near A (less `M`); `niter` sharpens the basis.
+
+    >>> A = flambeau.outer(flambeau.arange(1.0, 6.0), flambeau.tensor([1.0, 2.0, 0.0, -1.0]))
+    >>> U, S, V = flambeau.svd_lowrank(A, q=1)
+    >>> flambeau.allclose((U * S) @ V.T, A, atol=1e-4), U.shape, S.shape, V.shape
+    (True, torch.Size([5, 1]), torch.Size([1]), torch.Size([4, 1]))
+    """
     q = 6 if q is None else q
     rows, columns = A.shape[-2], A.shape[-1]
     if not 0 <= q <= min(rows, columns):
@@ -66,7 +72,13 @@ def _small_svd(m: Any, a: Any, q: int, niter: int, mean: Any) -> tuple[Any, Any,
 
 @composite(method=False)
 def pca_lowrank(m: Any, A: Array, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
-    """U, S, V of the principal components of the rows of A, of rank `q` (6 or less)."""
+    """U, S, V of the principal components of the rows of A, of rank `q` (6 or less).
+
+    >>> points = flambeau.tensor([[1.0, 0.0], [3.0, 0.0], [5.0, 0.0], [7.0, 0.0]])
+    >>> U, S, V = flambeau.pca_lowrank(points, q=1)
+    >>> V[:, 0].abs().round(decimals=3)
+    tensor([1., 0.])
+    """
     rows, columns = A.shape[-2], A.shape[-1]
     q = min(6, rows, columns) if q is None else q
     if not 0 <= q <= min(rows, columns):

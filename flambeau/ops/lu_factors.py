@@ -122,7 +122,16 @@ def permutation(pivots: Array, n: int, kind: Any) -> Array:
     },
 )
 def linalg_lu(A: Array, *, pivot: bool = True) -> tuple[Array, Array, Array]:
-    """P, L, U with A = P L U: a permutation, unit lower and upper triangular."""
+    """P, L, U with A = P L U: a permutation, unit lower and upper triangular.
+
+    >>> P, L, U = flambeau.linalg.lu(flambeau.tensor([[2.0, 1.0], [4.0, 8.0]]))
+    >>> L
+    tensor([[1.0000, 0.0000],
+            [0.5000, 1.0000]])
+    >>> P @ L @ U
+    tensor([[2., 1.],
+            [4., 8.]])
+    """
     compact, pivots, _ = _checked("linalg.lu", A, pivot)
     k = min(A.shape[-2:])
     lower = np.tril(compact[..., :, :k], -1)
@@ -153,6 +162,11 @@ def linalg_lu_factor_ex(
     """L and U in one matrix, the row exchanges (int32, from one), and where U has its first zero.
 
     The last are int32, counted from one; 0 says that there is none.
+
+    >>> LU, pivots, info = flambeau.linalg.lu_factor_ex(flambeau.tensor([[1.0, 1.0], [1.0, 1.0]]))
+    >>> LU, info
+    (tensor([[1., 1.],
+            [1., 0.]]), tensor(2, dtype=torch.int32))
     """
     compact, pivots, info = _checked("linalg.lu_factor", A, pivot)
     if check_errors:
@@ -170,7 +184,13 @@ def linalg_lu_factor_ex(
     grad={"A": lambda m, g, out0, out1: _compact_gradient(m, g[0], out0, out1)},
 )
 def linalg_lu_factor(A: Array, *, pivot: bool = True) -> tuple[Array, Array]:
-    """L and U in one matrix, and the row exchanges (int32, from one); U must be regular."""
+    """L and U in one matrix, and the row exchanges (int32, from one); U must be regular.
+
+    >>> LU, pivots = flambeau.linalg.lu_factor(flambeau.tensor([[2.0, 1.0], [4.0, 8.0]]))
+    >>> LU, pivots
+    (tensor([[ 4.0000,  8.0000],
+            [ 0.5000, -3.0000]]), tensor([2, 2], dtype=torch.int32))
+    """
     compact, pivots, info = _checked("linalg.lu_factor", A, pivot)
     check_infos("torch.linalg.lu_factor", info, _zero_on_diagonal, RuntimeError)
     return compact, pivots
@@ -178,7 +198,13 @@ def linalg_lu_factor(A: Array, *, pivot: bool = True) -> tuple[Array, Array]:
 
 @composite(out=True, spellings={"input": "A"})
 def lu(m: Any, A: Array, pivot: bool = True, get_infos: bool = False) -> Any:
-    """`linalg_lu_factor` under its old name, with infos if asked; singular matrices are taken."""
+    """`linalg_lu_factor` under its old name, with infos if asked; singular matrices are taken.
+
+    >>> LU, pivots = flambeau.tensor([[1.0, 3.0], [2.0, 2.0]]).lu()
+    >>> LU, pivots
+    (tensor([[2.0000, 2.0000],
+            [0.5000, 2.0000]]), tensor([2, 2], dtype=torch.int32))
+    """
     found = m.linalg_lu_factor_ex(A, pivot=pivot)
     return found if get_infos else (found[0], found[1])
 
@@ -219,7 +245,13 @@ def lu_unpack(
     unpack_data: bool = True,
     unpack_pivots: bool = True,
 ) -> tuple[Array, Array, Array]:
-    """P, L, U from what `linalg_lu_factor` returns; what is not wanted is empty."""
+    """P, L, U from what `linalg_lu_factor` returns; what is not wanted is empty.
+
+    >>> LU, pivots = flambeau.linalg.lu_factor(flambeau.tensor([[2.0, 1.0], [4.0, 8.0]]))
+    >>> flambeau.lu_unpack(LU, pivots).U
+    tensor([[ 4.,  8.],
+            [ 0., -3.]])
+    """
     k = min(LU_data.shape[-2:])
     none = m.narrow(m.reshape(m.constant(LU_data), (-1,)), 0, 0, 0)
     p = none
@@ -269,6 +301,11 @@ def linalg_lu_solve(
     """X with A X = B, where `LU` and `pivots` are the factorization of A.
 
     X A = B unless `left`; the conjugate transpose of A takes its place with `adjoint`.
+
+    >>> LU, pivots = flambeau.linalg.lu_factor(flambeau.tensor([[2.0, 1.0], [4.0, 8.0]]))
+    >>> flambeau.linalg.lu_solve(LU, pivots, flambeau.tensor([[4.0], [20.0]]))
+    tensor([[1.],
+            [2.]])
     """
     _check_solvable(m, LU, pivots, B, left)
     if not left:
@@ -288,5 +325,11 @@ def linalg_lu_solve(
 
 @composite(out=True, spellings={"input": "b"})
 def lu_solve(m: Any, b: Array, LU_data: Array, LU_pivots: Array) -> Array:
-    """X with A X = b, where the last two are the factorization of A."""
+    """X with A X = b, where the last two are the factorization of A.
+
+    >>> LU, pivots = flambeau.linalg.lu_factor(flambeau.tensor([[0.0, 2.0], [4.0, 0.0]]))
+    >>> flambeau.lu_solve(flambeau.tensor([[6.0], [4.0]]), LU, pivots)
+    tensor([[1.],
+            [3.]])
+    """
     return m.linalg_lu_solve(LU_data, LU_pivots, b)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from ..backends.cpu.narrow_matmul import int_matmul
 from .promotion import lifted, title, unsupported
 from .readers import RAW
 from .record import Array, composite, structured
-from .shapes import wrap_dim
 
 
 # ---------------------------------------------------------------- pieces of the derivative rules
@@ -26,7 +26,7 @@ def adjoint(m: Any, x: Any) -> Any:
 
 
 def _as_rows(m: Any, x: Any) -> Any:
-    return x if x.ndim == 2 else m.reshape(x, (_size(x.shape[:-1]), x.shape[-1]))
+    return x if x.ndim == 2 else m.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _left_back(m: Any, g: Any, other: Any, input_shape: Any) -> Any:
@@ -107,7 +107,12 @@ def _check_bmm(name: str, a: Any, b: Any) -> None:
 # ---------------------------------------------------------------- products
 @structured(out=True, grad=_MM_RULES)
 def mm(input: Array, mat2: Array) -> Array:
-    """The matrix product (N, K), (K, M) -> (N, M); RuntimeError for other shapes."""
+    """The matrix product (N, K), (K, M) -> (N, M); RuntimeError for other shapes.
+
+    >>> flambeau.mm(flambeau.tensor([[1, 2], [3, 4]]), flambeau.tensor([[0, 1], [1, 0]]))
+    tensor([[2, 1],
+            [4, 3]])
+    """
     if input.ndim == mat2.ndim == 2:
         out = kernels.known_matmul(input, mat2)
         if out is not None:
@@ -118,7 +123,11 @@ def mm(input: Array, mat2: Array) -> Array:
 
 @structured(out=True, grad=_MM_RULES)
 def bmm(input: Array, mat2: Array) -> Array:
-    """The products of two batches of matrices, (B, N, K), (B, K, M) -> (B, N, M)."""
+    """The products of two batches of matrices, (B, N, K), (B, K, M) -> (B, N, M).
+
+    >>> flambeau.bmm(flambeau.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]), flambeau.ones(2, 2, 1)).tolist()
+    [[[3.0]], [[7.0]]]
+    """
     if input.ndim == mat2.ndim == 3 and input.shape[0] == mat2.shape[0]:
         out = kernels.known_matmul(input, mat2)
         if out is not None:
@@ -129,7 +138,12 @@ def bmm(input: Array, mat2: Array) -> Array:
 
 @structured(out=True, method=False)
 def _int_mm(input: Array, mat2: Array) -> Array:
-    """The int32 product of an int8 or uint8 and an int8 matrix, (N, K), (K, M) -> (N, M)."""
+    """The int32 product of an int8 or uint8 and an int8 matrix, (N, K), (K, M) -> (N, M).
+
+    >>> a = flambeau.tensor([[100, 100]], dtype=flambeau.int8)
+    >>> flambeau._int_mm(a, a.T)
+    tensor([[20000]], dtype=torch.int32)
+    """
     for label, x, kinds in (("self", input, ("int8", "uint8")), ("mat2", mat2, ("int8",))):
         if x.ndim != 2:
             raise RuntimeError(f"_int_mm: Expected {label} to be of dimension 2 but got {x.ndim}")
@@ -153,7 +167,11 @@ def _int_mm(input: Array, mat2: Array) -> Array:
     },
 )
 def mv(input: Array, vec: Array) -> Array:
-    """The product of a matrix and a vector, (N, K), (K,) -> (N,)."""
+    """The product of a matrix and a vector, (N, K), (K,) -> (N,).
+
+    >>> flambeau.mv(flambeau.tensor([[1, 2], [3, 4]]), flambeau.tensor([1, -1]))
+    tensor([-1, -1])
+    """
     if input.ndim != 2 or vec.ndim != 1:
         raise RuntimeError(
             f"vector + matrix @ vector expected, got 1, {input.ndim}, {vec.ndim} (mv)"
@@ -188,7 +206,11 @@ def _check_vectors(name: str, a: Any, b: Any) -> None:
     "tensor": lambda m, g, input: g * conjugate(m, input),
 })  # fmt: skip
 def dot(input: Array, tensor: Array) -> Array:
-    """The sum of products of two vectors of one length."""
+    """The sum of products of two vectors of one length.
+
+    >>> flambeau.dot(flambeau.tensor([1, 2, 3]), flambeau.tensor([4, 5, 6]))
+    tensor(32)
+    """
     _check_vectors("dot", input, tensor)
     _check_dtypes("dot", input, tensor)
     return np.asarray(kernels.matmul(input, tensor))
@@ -199,7 +221,12 @@ def dot(input: Array, tensor: Array) -> Array:
     "other": lambda m, g, input: g * input,
 })  # fmt: skip
 def vdot(input: Array, other: Array) -> Array:
-    """`dot` with the first vector conjugated."""
+    """`dot` with the first vector conjugated.
+
+    >>> a, b = flambeau.tensor([2j]), flambeau.tensor([3j])
+    >>> flambeau.vdot(a, b), flambeau.dot(a, b)
+    (tensor(6.+0.j), tensor(-6.+0.j))
+    """
     _check_vectors("vdot", input, other)
     _check_dtypes("vdot", input, other)
     return np.asarray(kernels.matmul(np.conj(input), other))
@@ -251,7 +278,12 @@ def _linear_back(m: Any, g: Any, weight: Any) -> Any:
     },
 )
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
-    """``input @ weight.T + bias``: (*, K), (N, K), (N,) -> (*, N)."""
+    """``input @ weight.T + bias``: (*, K), (N, K), (N,) -> (*, N).
+
+    >>> weight = flambeau.tensor([[1.0, 1.0], [3.0, 0.0], [0.0, 5.0]])
+    >>> F.linear(flambeau.tensor([1.0, 2.0]), weight, flambeau.tensor([0.0, 10.0, 0.0]))
+    tensor([ 3., 13., 10.])
+    """
     out = kernels.known_linear(input, weight, bias)
     if out is not None:
         return out
@@ -327,7 +359,13 @@ def _times(g: Any, scale: Any) -> Any:
     "mat2": lambda m, g, mat1, alpha: _times(m.matmul(adjoint(m, mat1), g), alpha),
 })  # fmt: skip
 def addmm(input: Array, mat1: Array, mat2: Array, *, beta: Any = 1, alpha: Any = 1) -> Array:
-    """``beta * input + alpha * (mat1 @ mat2)``; `input` broadcasts to (N, M)."""
+    """``beta * input + alpha * (mat1 @ mat2)``; `input` broadcasts to (N, M).
+
+    >>> a, b = flambeau.eye(2), flambeau.tensor([[3.0, 4.0], [5.0, 6.0]])
+    >>> flambeau.addmm(flambeau.tensor([1.0, 2.0]), a, b, beta=10)
+    tensor([[13., 24.],
+            [15., 26.]])
+    """
     if mat1.ndim == mat2.ndim == 2:
         out = kernels.known_sum(input, mat1, mat2, beta, alpha)
         if out is not None:
@@ -338,7 +376,12 @@ def addmm(input: Array, mat1: Array, mat2: Array, *, beta: Any = 1, alpha: Any =
 
 @composite(inplace=True, out=True)
 def addmv(m: Any, input: Array, mat: Array, vec: Array, *, beta: Any = 1, alpha: Any = 1) -> Array:
-    """``beta * input + alpha * (mat @ vec)``; `input` broadcasts to (N,)."""
+    """``beta * input + alpha * (mat @ vec)``; `input` broadcasts to (N,).
+
+    >>> a, v = flambeau.tensor([[1.0, 2.0], [3.0, 4.0]]), flambeau.tensor([1.0, 0.0])
+    >>> flambeau.addmv(flambeau.tensor([1.0, 1.0]), a, v, alpha=2)
+    tensor([3., 7.])
+    """
     product = m.mv(mat, vec)
     _check_fits("addmv", m, input, product)
     return _blend(m, input, product, beta, alpha)
@@ -350,7 +393,12 @@ def addmv(m: Any, input: Array, mat: Array, vec: Array, *, beta: Any = 1, alpha:
     "batch2": lambda m, g, batch1, alpha: _times(m.matmul(adjoint(m, batch1), g), alpha),
 })  # fmt: skip
 def baddbmm(input: Array, batch1: Array, batch2: Array, *, beta: Any = 1, alpha: Any = 1) -> Array:
-    """``beta * input + alpha * (batch1 @ batch2)`` for batches (B, N, K), (B, K, M)."""
+    """``beta * input + alpha * (batch1 @ batch2)`` for batches (B, N, K), (B, K, M).
+
+    >>> a, b = flambeau.tensor([[[2.0, 3.0]]]), flambeau.tensor([[[4.0], [5.0]]])
+    >>> flambeau.baddbmm(flambeau.ones(1, 1, 1), a, b, beta=-1)
+    tensor([[[22.]]])
+    """
     if batch1.ndim == batch2.ndim == 3:
         out = kernels.known_sum(input, batch1, batch2, beta, alpha)
         if out is not None:
@@ -363,7 +411,12 @@ def baddbmm(input: Array, batch1: Array, batch2: Array, *, beta: Any = 1, alpha:
 def addbmm(
     m: Any, input: Array, batch1: Array, batch2: Array, *, beta: Any = 1, alpha: Any = 1
 ) -> Array:
-    """``beta * input + alpha * sum over the batch of (batch1 @ batch2)``: (N, M)."""
+    """``beta * input + alpha * sum over the batch of (batch1 @ batch2)``: (N, M).
+
+    >>> a, b = flambeau.tensor([[[2.0]], [[3.0]]]), flambeau.tensor([[[10.0]], [[100.0]]])
+    >>> flambeau.addbmm(flambeau.zeros(1, 1), a, b)
+    tensor([[320.]])
+    """
     for number, x in ((1, batch1), (2, batch2)):
         if x.ndim != 3:
             raise RuntimeError(f"addbmm: batch{number} must be a 3D tensor, got {list(x.shape)}")
@@ -383,7 +436,13 @@ def addbmm(
 
 @composite(inplace=True, out=True)
 def addr(m: Any, input: Array, vec1: Array, vec2: Array, *, beta: Any = 1, alpha: Any = 1) -> Array:
-    """``beta * input + alpha * outer(vec1, vec2)``: (N, M)."""
+    """``beta * input + alpha * outer(vec1, vec2)``: (N, M).
+
+    >>> a, b = flambeau.tensor([1.0, 2.0]), flambeau.tensor([3.0, 4.0])
+    >>> flambeau.addr(flambeau.ones(2, 2), a, b, beta=0.5)
+    tensor([[3.5000, 4.5000],
+            [6.5000, 8.5000]])
+    """
     if vec1.ndim != 1 or vec2.ndim != 1:
         raise RuntimeError(
             f"addr: Expected 1-D argument vec1 and vec2, but got {vec1.ndim}-D and {vec2.ndim}-D"
@@ -392,131 +451,3 @@ def addr(m: Any, input: Array, vec1: Array, vec2: Array, *, beta: Any = 1, alpha
     input, vec1, vec2 = lifted(m, input, vec1, vec2)
     out = _blend(m, input, m.outer(vec1, vec2), beta, alpha)
     return m.cast(out, kind) if kind.is_floating_point else out
-
-
-@composite(out=True, aliases=("ger",))
-def outer(m: Any, input: Array, vec2: Array) -> Array:
-    """All products of two vectors' elements, (N,), (M,) -> (N, M)."""
-    if input.ndim != 1 or vec2.ndim != 1:
-        raise RuntimeError(
-            f"outer: Expected 1-D argument self and vec2, but got {input.ndim}-D and {vec2.ndim}-D"
-        )
-    return m.unsqueeze(input, 1) * vec2
-
-
-@composite(out=True)
-def inner(m: Any, input: Array, other: Array) -> Array:
-    """Sums of products over the last dimension of both, or the product if one is 0-d."""
-    if not input.ndim or not other.ndim:
-        return input * other
-    if input.shape[-1] != other.shape[-1]:
-        raise RuntimeError(
-            "inner() the last dimension must match on both input tensors but got shapes "
-            f"{list(input.shape)} and {list(other.shape)}"
-        )
-    return m.tensordot(input, other, [[-1], [-1]])
-
-
-@composite(out=True)
-def kron(m: Any, input: Array, other: Array) -> Array:
-    """Kronecker's product: `other` times every element of `input`, laid out in blocks."""
-    n = max(input.ndim, other.ndim)
-    a = (1,) * (n - input.ndim) + tuple(input.shape)
-    b = (1,) * (n - other.ndim) + tuple(other.shape)
-    spread_a = tuple(s for pair in zip(a, (1,) * n, strict=True) for s in pair)
-    spread_b = tuple(s for pair in zip((1,) * n, b, strict=True) for s in pair)
-    product = m.reshape(input, spread_a) * m.reshape(other, spread_b)
-    return m.reshape(product, tuple(x * y for x, y in zip(a, b, strict=True)))
-
-
-# ---------------------------------------------------------------- contractions
-def _contracted(dims: Any, a: Any, b: Any) -> tuple[list[int], list[int]]:
-    if isinstance(dims, (int, np.integer)):
-        if dims < 0:
-            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
-        if dims > min(a.ndim, b.ndim):
-            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
-        return list(range(a.ndim - dims, a.ndim)), list(range(dims))
-    if hasattr(dims, "tolist"):
-        dims = dims.tolist()
-        if not isinstance(dims, list):
-            return _contracted(dims, a, b)
-    first, second = ([d] if isinstance(d, int) else list(d) for d in dims)
-    if len(first) != len(second):
-        raise RuntimeError(
-            f"both dimension lists should have same length, got {first} and {second} (tensordot)"
-        )
-    first = [wrap_dim(int(d), a.ndim) for d in first]
-    second = [wrap_dim(int(d), b.ndim) for d in second]
-    for i, j in zip(first, second, strict=True):
-        if a.shape[i] != b.shape[j] and 1 not in (a.shape[i], b.shape[j]):
-            raise RuntimeError(
-                "contracted dimensions need to match, but first has size "
-                f"{a.shape[i]} in dim {i} and second has size {b.shape[j]} in dim {j}"
-            )
-    return first, second
-
-
-def _size(shape: Any) -> int:
-    return int(np.prod(shape, dtype=np.int64))
-
-
-@composite(out=True, method=False)
-def tensordot(m: Any, a: Array, b: Array, dims: Any = 2) -> Array:
-    """Sums of products over the last `dims` dimensions of `a` and the first of `b`, or over pairs.
-
-    `dims` is a number or two lists of dimensions. RuntimeError if the sizes do not match.
-    """
-    first, second = _contracted(dims, a, b)
-    for i, j in zip(first, second, strict=True):  # a size of one stands for all of the other's
-        if a.shape[i] != b.shape[j]:
-            if a.shape[i] == 1:
-                b = m.sum(b, (j,), True, dtype=m.dtype(b))
-            else:
-                a = m.sum(a, (i,), True, dtype=m.dtype(a))
-    free_a = [d for d in range(a.ndim) if d not in first]
-    free_b = [d for d in range(b.ndim) if d not in second]
-    kept = [a.shape[d] for d in free_a] + [b.shape[d] for d in free_b]
-    folded = _size([a.shape[d] for d in first])
-    left = m.reshape(
-        m.permute(a, tuple(free_a + first)), (_size([a.shape[d] for d in free_a]), folded)
-    )
-    right = m.reshape(
-        m.permute(b, tuple(second + free_b)), (folded, _size([b.shape[d] for d in free_b]))
-    )
-    return m.reshape(m.mm(left, right), tuple(kept))
-
-
-def _check_bilinear(input1: Any, input2: Any, weight: Any, bias: Any) -> None:
-    for place, given in ((1, input1), (2, input2)):
-        if given.shape[-1] != weight.shape[place]:
-            raise RuntimeError(
-                f"bilinear(): input{place} size does not match weight size: got "
-                f"{given.shape[-1]} but expected {weight.shape[place]}"
-            )
-    if bias is not None and bias.shape[0] != weight.shape[0]:
-        raise RuntimeError(
-            f"bilinear(): bias size does not match weight size: got {bias.shape[0]} but expected "
-            f"{weight.shape[0]}"
-        )
-    if tuple(input1.shape[:-1]) != tuple(input2.shape[:-1]):
-        raise RuntimeError(
-            f"bilinear(): input batch dimensions do not match: got {list(input1.shape)} and "
-            f"{list(input2.shape)}"
-        )
-
-
-@composite(method=False)
-def bilinear(
-    m: Any, input1: Array, input2: Array, weight: Array, bias: Array | None = None
-) -> Array:
-    """``input1 @ weight[k] @ input2 + bias[k]``: (*, I), (*, J), (K, I, J), (K,) -> (*, K)."""
-    _check_bilinear(input1, input2, weight, bias)
-    lead, n = tuple(input1.shape[:-1]), _size(input1.shape[:-1])
-    first = m.reshape(input1, (n, input1.shape[-1]))
-    second = m.reshape(input2, (n, input2.shape[-1]))
-    half = m.tensordot(first, weight, [[1], [1]])  # (n, K, J)
-    out = m.squeeze(m.bmm(half, m.unsqueeze(second, 2)), 2)
-    if bias is not None:
-        out = out + bias
-    return m.reshape(out, (*lead, weight.shape[0]))

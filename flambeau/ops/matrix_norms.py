@@ -36,7 +36,12 @@ def linalg_matrix_norm(
     *,
     dtype: Any = None,
 ) -> Array:
-    """A norm of matrices: "fro", "nuc", 2, -2 (singular values), 1, -1, inf, -inf (sums)."""
+    """A norm of matrices: "fro", "nuc", 2, -2 (singular values), 1, -1, inf, -inf (sums).
+
+    >>> A = flambeau.tensor([[3.0, 0.0], [-4.0, 0.0]])
+    >>> [flambeau.linalg.matrix_norm(A, ord) for ord in ("fro", 1, flambeau.inf)]
+    [tensor(5.), tensor(7.), tensor(4.)]
+    """
     if A.ndim < 2:
         raise RuntimeError(
             f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions. Got {A.ndim}"
@@ -72,7 +77,13 @@ def linalg_norm(
     *,
     dtype: Any = None,
 ) -> Array:
-    """A vector norm, or a matrix norm where two dimensions are given (or `A` has two and `ord`)."""
+    """A vector norm, or a matrix norm where two dimensions are given (or `A` has two and `ord`).
+
+    >>> flambeau.linalg.norm(flambeau.tensor([[1.0, -2.0], [2.0, 0.0]]))
+    tensor(3.)
+    >>> flambeau.linalg.norm(flambeau.tensor([5.0, -7.0]), flambeau.inf)
+    tensor(7.)
+    """
     if dim is not None and isinstance(dim, int):
         dim = (dim,)
     if ord is None:
@@ -93,7 +104,11 @@ def linalg_norm(
 
 @composite(spellings={"input": "A"}, method=False, out=True)
 def linalg_cond(m: Any, A: Array, p: Any = None) -> Array:
-    """The condition number in a matrix norm (None: 2)."""
+    """The condition number in a matrix norm (None: 2).
+
+    >>> flambeau.linalg.cond(flambeau.tensor([[8.0, 0.0], [0.0, 2.0]])).round(decimals=3)
+    tensor(4.)
+    """
     if A.ndim < 2:
         raise RuntimeError("linalg.cond: The input tensor A must have at least 2 dimensions.")
     if p in (None, 2, -2):
@@ -137,7 +152,11 @@ def linalg_matrix_rank(
     atol: Any = None,
     rtol: Any = None,
 ) -> Array:
-    """The number of singular values (or eigenvalues) above a threshold, int64."""
+    """The number of singular values (or eigenvalues) above a threshold, int64.
+
+    >>> flambeau.linalg.matrix_rank(flambeau.tensor([[1.0, 2.0], [2.0, 4.0]]))
+    tensor(1)
+    """
     check = m.constant(A)
     if tol is not None:
         atol, rtol = tol, 0.0
@@ -192,7 +211,12 @@ def linalg_pinv(
     atol: Any = None,
     rtol: Any = None,
 ) -> Array:
-    """The Moore-Penrose inverse; singular values up to max(atol, rtol * largest) count as zero."""
+    """The Moore-Penrose inverse; singular values up to max(atol, rtol * largest) count as zero.
+
+    >>> flambeau.linalg.pinv(flambeau.tensor([[2.0, 0.0], [0.0, 0.0], [0.0, 4.0]]))
+    tensor([[0.5000, 0.0000, 0.0000],
+            [0.0000, 0.0000, 0.2500]])
+    """
     if A.ndim < 2:
         raise RuntimeError(
             f"linalg.pinv: The input tensor A must have at least 2 dimensions. Got {A.ndim}"
@@ -206,7 +230,11 @@ def linalg_pinv(
 
 @composite()
 def pinverse(m: Any, input: Array, rcond: float = 1e-15) -> Array:
-    """The Moore-Penrose inverse."""
+    """The Moore-Penrose inverse.
+
+    >>> flambeau.pinverse(flambeau.tensor([[4.0], [0.0]]))
+    tensor([[0.2500, 0.0000]])
+    """
     return m.linalg_pinv(input, rcond=rcond)
 
 
@@ -220,7 +248,14 @@ def pinverse(m: Any, input: Array, rcond: float = 1e-15) -> Array:
 def linalg_lstsq(
     m: Any, A: Array, B: Array, rcond: Any = None, *, driver: str | None = None
 ) -> tuple[Array, Array, Array, Array]:
-    """The X of least norm that minimises |A X - B|, residuals, rank and singular values."""
+    """The X of least norm that minimises |A X - B|, residuals, rank and singular values.
+
+    >>> A = flambeau.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
+    >>> B = flambeau.tensor([[1.0], [3.0], [5.0]])
+    >>> flambeau.linalg.lstsq(A, B).solution.round(decimals=3)
+    tensor([[1.],
+            [2.]])
+    """
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise RuntimeError(
             "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), "

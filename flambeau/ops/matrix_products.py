@@ -12,7 +12,11 @@ from .shapes import wrap_dim
 
 @composite(out=True)
 def cross(m: Any, input: Array, other: Array, dim: int | None = None) -> Array:
-    """The cross product of vectors along `dim`, by default the first dimension of size three."""
+    """The cross product of vectors along `dim`, by default the first dimension of size three.
+
+    >>> flambeau.cross(flambeau.tensor([1, 0, 0]), flambeau.tensor([0, 1, 0]), dim=0)
+    tensor([0, 0, 1])
+    """
     if dim is None:
         dim = next((d for d, n in enumerate(input.shape) if n == 3), None)
         if dim is None:
@@ -22,7 +26,12 @@ def cross(m: Any, input: Array, other: Array, dim: int | None = None) -> Array:
 
 @composite(method=False, out=True)
 def linalg_cross(m: Any, input: Array, other: Array, *, dim: int = -1) -> Array:
-    """The cross product of vectors of three elements along `dim`."""
+    """The cross product of vectors of three elements along `dim`.
+
+    >>> flambeau.linalg.cross(flambeau.tensor([[1, 0, 0], [0, 2, 0]]), flambeau.tensor([[0, 0, 1]]))
+    tensor([[ 0, -1,  0],
+            [ 2,  0,  0]])
+    """
     if input.ndim != other.ndim:
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
     d = wrap_dim(dim, input.ndim)
@@ -37,7 +46,11 @@ def linalg_cross(m: Any, input: Array, other: Array, *, dim: int = -1) -> Array:
 
 @composite(method=False, out=True)
 def linalg_vecdot(m: Any, x: Array, y: Array, *, dim: int = -1) -> Array:
-    """The dot products of vectors along `dim`, the first conjugated."""
+    """The dot products of vectors along `dim`, the first conjugated.
+
+    >>> flambeau.linalg.vecdot(flambeau.tensor([[1.0, 2.0], [3.0, 4.0]]), flambeau.ones(2))
+    tensor([3., 7.])
+    """
     if x.shape[dim] != y.shape[dim]:
         raise RuntimeError(
             f"linalg.vecdot: Expected x and y to have the same size at dim {dim}, got "
@@ -48,7 +61,12 @@ def linalg_vecdot(m: Any, x: Array, y: Array, *, dim: int = -1) -> Array:
 
 @composite(method=False, out=True)
 def linalg_multi_dot(m: Any, tensors: Sequence[Any]) -> Array:
-    """The product of two or more matrices, in the cheapest order (vectors may be at the ends)."""
+    """The product of two or more matrices, in the cheapest order (vectors may be at the ends).
+
+    >>> a, b = flambeau.tensor([1, 2]), flambeau.tensor([[1, 0], [1, 1]])
+    >>> flambeau.linalg.multi_dot([a, b, flambeau.tensor([[5], [7]])])
+    tensor([29])
+    """
     if len(tensors) < 2:
         raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(tensors)}")
     first, last = tensors[0].ndim == 1, tensors[-1].ndim == 1
@@ -101,7 +119,12 @@ def _rising_powers(m: Any, x: Any, count: int) -> Any:
 
 @composite(method=False)
 def linalg_vander(m: Any, x: Array, N: int | None = None) -> Array:
-    """The powers 0 to N - 1 of the elements of the last dimension, in rows."""
+    """The powers 0 to N - 1 of the elements of the last dimension, in rows.
+
+    >>> flambeau.linalg.vander(flambeau.tensor([2, 3]), N=4)
+    tensor([[ 1,  2,  4,  8],
+            [ 1,  3,  9, 27]])
+    """
     x = m.reshape(x, (1,)) if not x.ndim else x
     if N is not None and N <= 1:
         raise RuntimeError(f"N must be greater than 1, but got {N}")
@@ -110,7 +133,12 @@ def linalg_vander(m: Any, x: Array, N: int | None = None) -> Array:
 
 @composite(method=False)
 def vander(m: Any, x: Array, N: int | None = None, increasing: bool = False) -> Array:
-    """The matrix of powers of a vector's elements, falling unless `increasing`."""
+    """The matrix of powers of a vector's elements, falling unless `increasing`.
+
+    >>> flambeau.vander(flambeau.tensor([2, 3]), N=3)
+    tensor([[4, 2, 1],
+            [9, 3, 1]])
+    """
     if x.ndim != 1:
         raise RuntimeError(f"x must be a one-dimensional tensor, got shape {list(x.shape)}")
     powers = _rising_powers(m, x, x.shape[0] if N is None else N)
@@ -123,7 +151,12 @@ def _size(shape: Sequence[int]) -> int:
 
 @composite(spellings={"input": "A"}, method=False, out=True)
 def linalg_tensorinv(m: Any, A: Array, ind: int = 2) -> Array:
-    """The inverse of A seen as a matrix from its last dimensions to its first `ind`."""
+    """The inverse of A seen as a matrix from its last dimensions to its first `ind`.
+
+    >>> A = flambeau.eye(6).reshape(2, 3, 6) * 4
+    >>> flambeau.linalg.tensorinv(A).shape, flambeau.linalg.tensorinv(A)[0, 0, 0]
+    (torch.Size([6, 2, 3]), tensor(0.2500))
+    """
     if ind <= 0:
         raise RuntimeError("Expected a strictly positive integer for 'ind'")
     front, back = tuple(A.shape[:ind]), tuple(A.shape[ind:])
@@ -138,7 +171,13 @@ def linalg_tensorinv(m: Any, A: Array, ind: int = 2) -> Array:
 
 @composite(spellings={"input": "A", "other": "B"}, method=False, out=True)
 def linalg_tensorsolve(m: Any, A: Array, B: Array, dims: Any = None) -> Array:
-    """X with tensordot(A, X) = B over all dimensions of X."""
+    """X with tensordot(A, X) = B over all dimensions of X.
+
+    >>> A = 2 * flambeau.eye(4).reshape(4, 2, 2)
+    >>> flambeau.linalg.tensorsolve(A, flambeau.tensor([2.0, 4.0, 6.0, 8.0]))
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
     if dims is not None:
         moved = [wrap_dim(d, A.ndim) for d in dims]
         A = m.movedim(A, moved, list(range(A.ndim - len(moved), A.ndim)))
@@ -154,5 +193,9 @@ def linalg_tensorsolve(m: Any, A: Array, B: Array, dims: Any = None) -> Array:
 
 @composite(method=False)
 def linalg_diagonal(m: Any, A: Array, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Array:
-    """The diagonals of the matrices in two dimensions, by default the last."""
+    """The diagonals of the matrices in two dimensions, by default the last.
+
+    >>> flambeau.linalg.diagonal(flambeau.tensor([[1, 2, 3], [4, 5, 6]]), offset=1)
+    tensor([2, 6])
+    """
     return m.diagonal(A, offset, dim1, dim2)

@@ -14,7 +14,14 @@ from .record import Array, composite, structured
 
 @structured(grad={"input": lambda m, g: g})
 def clone(input: Array, *, memory_format: Any = None) -> Array:
-    """A copy of `input` with memory of its own, through which gradients flow."""
+    """A copy of `input` with memory of its own, through which gradients flow.
+
+    >>> x = flambeau.zeros(2)
+    >>> y = x.clone()
+    >>> y[0] = 1
+    >>> x, y
+    (tensor([0., 0.]), tensor([1., 0.]))
+    """
     if memory_format is not None:
         made = with_format(input, memory_format)
         return made.copy(order="K") if made is input else made
@@ -49,7 +56,12 @@ def to_dtype(input: Array, dtype: Any) -> Array:
 
 @structured(grad={"input": lambda m, g: m.zero(g), "src": lambda m, g: g}, inplace=True)
 def copy(input: Array, src: Array, non_blocking: bool = False) -> Array:
-    """`src` broadcast and cast to the shape and dtype of `input`."""
+    """`src` broadcast and cast to the shape and dtype of `input`.
+
+    >>> flambeau.zeros(2, 2).copy_(flambeau.tensor([1, 2]))
+    tensor([[1., 2.],
+            [1., 2.]])
+    """
     if src.ndim > input.ndim:
         src = src.reshape(src.shape[src.ndim - input.ndim :])
     cast = to_dtype.forward(src, dtypes.from_numpy_dtype(input.dtype))
@@ -81,11 +93,19 @@ def fill_number(input: Array, value: Any) -> Array:
 
 @composite(inplace=True)
 def fill(m: Any, input: Array, value: Any) -> Array:
-    """`input` with every element replaced by `value`, a number or a 0-d tensor."""
+    """`input` with every element replaced by `value`, a number or a 0-d tensor.
+
+    >>> flambeau.fill(flambeau.tensor([1, 2, 3]), 7)
+    tensor([7, 7, 7])
+    """
     return m.fill_number(input, value) if is_number(value) else m.fill_tensor(input, value)
 
 
 @structured(grad={"input": lambda m, g: m.zero(g)}, inplace=True, method=False)
 def zero(input: Array) -> Array:
-    """Zeros shaped like `input`."""
+    """Zeros shaped like `input`.
+
+    >>> flambeau.tensor([3, 4]).zero_()
+    tensor([0, 0])
+    """
     return np.zeros(input.shape, input.dtype)

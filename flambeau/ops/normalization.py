@@ -94,6 +94,11 @@ def batch_norm(
 
     In training with the batch's statistics, which also move the running ones in place by
     `momentum`; else with the running ones (Ioffe and Szegedy, 2015).
+
+    >>> x = flambeau.tensor([[0.0, 5.0], [2.0, 5.0]])
+    >>> F.batch_norm(x, None, None, training=True)
+    tensor([[-1.0000,  0.0000],
+            [ 1.0000,  0.0000]])
     """
     _check_inexact("batch_norm", input)
     if input.shape == (0,):
@@ -208,6 +213,10 @@ def layer_norm(
     """The last dimensions, `normalized_shape`, with mean 0 and variance 1 together.
 
     `weight` and `bias` have that shape (Ba et al., 2016). RuntimeError for shapes that do not fit.
+
+    >>> F.layer_norm(flambeau.tensor([[0.0, 2.0], [7.0, 3.0]]), (2,))
+    tensor([[-1.0000,  1.0000],
+            [ 1.0000, -1.0000]])
     """
     _check_inexact("LayerNormKernelImpl", input)
     rows, length = _split("layer_norm", input, normalized_shape, weight=weight, bias=bias)
@@ -296,6 +305,9 @@ def rms_norm(
     """The last dimensions, `normalized_shape`, divided by their root mean square.
 
     `eps` is the machine epsilon of the dtype computed in by default (Zhang and Sennrich, 2019).
+
+    >>> F.rms_norm(flambeau.tensor([[1.0, -7.0]]), (2,))
+    tensor([[ 0.2000, -1.4000]])
     """
     if m.dtype(input).is_complex:
         return _rms_norm_pieces(m, input, normalized_shape, weight, eps)
@@ -345,6 +357,9 @@ def group_norm(
     """Each sample's channels of (N, C, ...), in `num_groups` groups, with mean 0, variance 1.
 
     `weight` and `bias` are (C,) (Wu and He, 2018). RuntimeError when the channels do not divide.
+
+    >>> F.group_norm(flambeau.tensor([[0.0, 2.0, 10.0, 30.0]]), num_groups=2)
+    tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
     """
     _check_inexact("GroupNormKernelImpl", input)
     shape = input.shape

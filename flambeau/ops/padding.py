@@ -34,6 +34,9 @@ def constant_pad_nd(input: Array, pad: Any, value: Any = 0) -> Array:
     """`input` with `pad` elements of `value` before and after its last dimensions.
 
     Pairs of numbers, the last dimension first; negative ones crop.
+
+    >>> flambeau.constant_pad_nd(flambeau.tensor([[1, 2], [3, 4]]), (1, 0, 0, -1), 9)
+    tensor([[9, 1, 2]])
     """
     if len(pad) % 2:
         raise RuntimeError(f"Length of pad must be even but instead it equals {len(pad)}")

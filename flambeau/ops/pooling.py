@@ -167,7 +167,13 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Array:
-    """Largest value of each window: (N, C, L) or (C, L); with positions in L if asked for."""
+    """Largest value of each window: (N, C, L) or (C, L); with positions in L if asked for.
+
+    >>> F.max_pool1d(flambeau.tensor([[3.0, 1.0, 4.0, 1.0, 5.0]]), 2)
+    tensor([[3., 4.]])
+    >>> F.max_pool1d(flambeau.tensor([[3.0, 1.0, 4.0, 1.0, 5.0]]), 3, stride=1, return_indices=True)
+    (tensor([[4., 4., 5.]]), tensor([[2, 2, 4]]))
+    """
     window = (kernel_size, stride, padding, dilation, ceil_mode)
     return _max_pool(m, "max_pool1d", 1, input, window, return_indices)
 
@@ -183,7 +189,12 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Array:
-    """Largest value of each window: (N, C, H, W) or (C, H, W); with positions in H * W if asked."""
+    """Largest value of each window: (N, C, H, W) or (C, H, W); with positions in H * W if asked.
+
+    >>> x = flambeau.arange(16.0).reshape(1, 4, 4)
+    >>> F.max_pool2d(x, 2).tolist()
+    [[[5.0, 7.0], [13.0, 15.0]]]
+    """
     window = (kernel_size, stride, padding, dilation, ceil_mode)
     return _max_pool(m, "max_pool2d", 2, input, window, return_indices)
 
@@ -199,7 +210,11 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Array:
-    """Largest value of each window: (N, C, D, H, W) or without N; with positions if asked for."""
+    """Largest value of each window: (N, C, D, H, W) or without N; with positions if asked for.
+
+    >>> F.max_pool3d(flambeau.arange(8.0).reshape(1, 2, 2, 2), 2).flatten()
+    tensor([7.])
+    """
     window = (kernel_size, stride, padding, dilation, ceil_mode)
     return _max_pool(m, "max_pool3d", 3, input, window, return_indices)
 
@@ -265,7 +280,13 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Array:
-    """Mean of each window: (N, C, L) or (C, L)."""
+    """Mean of each window: (N, C, L) or (C, L).
+
+    >>> F.avg_pool1d(flambeau.tensor([[1.0, 3.0, 5.0, 11.0]]), 2)
+    tensor([[2., 8.]])
+    >>> F.avg_pool1d(flambeau.tensor([[1.0, 3.0]]), 2, padding=1, count_include_pad=False)
+    tensor([[1., 3.]])
+    """
     window = (kernel_size, stride, padding, ceil_mode)
     return _avg_pool(m, "avg_pool1d", 1, input, window, count_include_pad)
 
@@ -281,7 +302,13 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Array:
-    """Mean of each window: (N, C, H, W) or (C, H, W); or its sum over `divisor_override`."""
+    """Mean of each window: (N, C, H, W) or (C, H, W); or its sum over `divisor_override`.
+
+    >>> F.avg_pool2d(flambeau.arange(8.0).reshape(1, 2, 4), 2)
+    tensor([[[2.5000, 4.5000]]])
+    >>> F.avg_pool2d(flambeau.arange(8.0).reshape(1, 2, 4), 2, divisor_override=1)
+    tensor([[[10., 18.]]])
+    """
     window = (kernel_size, stride, padding, ceil_mode)
     return _avg_pool(m, "avg_pool2d", 2, input, window, count_include_pad, divisor_override)
 
@@ -297,7 +324,11 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Array:
-    """Mean of each window: (N, C, D, H, W) or without N; or its sum over `divisor_override`."""
+    """Mean of each window: (N, C, D, H, W) or without N; or its sum over `divisor_override`.
+
+    >>> F.avg_pool3d(flambeau.arange(8.0).reshape(1, 2, 2, 2), 2).flatten()
+    tensor([3.5000])
+    """
     window = (kernel_size, stride, padding, ceil_mode)
     return _avg_pool(m, "avg_pool3d", 3, input, window, count_include_pad, divisor_override)
 
@@ -353,19 +384,31 @@ def _adaptive_avg_pool(m: Any, name: str, rank: int, input: Any, output_size: An
 
 @composite(method=False)
 def adaptive_avg_pool1d(m: Any, input: Array, output_size: Any) -> Array:
-    """Mean of each of `output_size` even parts of (N, C, L) or (C, L)."""
+    """Mean of each of `output_size` even parts of (N, C, L) or (C, L).
+
+    >>> F.adaptive_avg_pool1d(flambeau.tensor([[1.0, 3.0, 5.0, 7.0, 9.0]]), 2)
+    tensor([[3., 7.]])
+    """
     return _adaptive_avg_pool(m, "adaptive_avg_pool1d", 1, input, output_size)
 
 
 @composite(method=False)
 def adaptive_avg_pool2d(m: Any, input: Array, output_size: Any) -> Array:
-    """Mean of each of `output_size` even parts of (N, C, H, W); None keeps a size."""
+    """Mean of each of `output_size` even parts of (N, C, H, W); None keeps a size.
+
+    >>> F.adaptive_avg_pool2d(flambeau.arange(8.0).reshape(1, 2, 4), (1, None))
+    tensor([[[2., 3., 4., 5.]]])
+    """
     return _adaptive_avg_pool(m, "adaptive_avg_pool2d", 2, input, output_size)
 
 
 @composite(method=False)
 def adaptive_avg_pool3d(m: Any, input: Array, output_size: Any) -> Array:
-    """Mean of each of `output_size` even parts of (N, C, D, H, W); None keeps a size."""
+    """Mean of each of `output_size` even parts of (N, C, D, H, W); None keeps a size.
+
+    >>> F.adaptive_avg_pool3d(flambeau.arange(8.0).reshape(1, 2, 2, 2), (2, 1, 1)).flatten()
+    tensor([1.5000, 5.5000])
+    """
     return _adaptive_avg_pool(m, "adaptive_avg_pool3d", 3, input, output_size)
 
 
@@ -394,17 +437,29 @@ def _adaptive_max_pool(
 
 @composite(method=False)
 def adaptive_max_pool1d(m: Any, input: Array, output_size: Any, return_indices: bool = True) -> Any:
-    """Largest value of each of `output_size` even parts of (N, C, L), with its position in L."""
+    """Largest value of each of `output_size` even parts of (N, C, L), with its position in L.
+
+    >>> F.adaptive_max_pool1d(flambeau.tensor([[4.0, 2.0, 1.0, 8.0]]), 2, return_indices=True)
+    (tensor([[4., 8.]]), tensor([[0, 3]]))
+    """
     return _adaptive_max_pool(m, "adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
 @composite(method=False)
 def adaptive_max_pool2d(m: Any, input: Array, output_size: Any, return_indices: bool = True) -> Any:
-    """Largest value of each of `output_size` even parts of (N, C, H, W), with its position."""
+    """Largest value of each of `output_size` even parts of (N, C, H, W), with its position.
+
+    >>> F.adaptive_max_pool2d(flambeau.arange(8.0).reshape(1, 2, 4), 1)
+    tensor([[[7.]]])
+    """
     return _adaptive_max_pool(m, "adaptive_max_pool2d", 2, input, output_size, return_indices)
 
 
 @composite(method=False)
 def adaptive_max_pool3d(m: Any, input: Array, output_size: Any, return_indices: bool = True) -> Any:
-    """Largest value of each of `output_size` even parts of (N, C, D, H, W), with its position."""
+    """Largest value of each of `output_size` even parts of (N, C, D, H, W), with its position.
+
+    >>> F.adaptive_max_pool3d(flambeau.arange(8.0).reshape(1, 2, 2, 2), (1, 1, 2)).flatten()
+    tensor([6., 7.])
+    """
     return _adaptive_max_pool(m, "adaptive_max_pool3d", 3, input, output_size, return_indices)

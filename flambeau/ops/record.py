@@ -238,7 +238,7 @@ def pointwise(
             family="pointwise",
             signature=signature,
             forward=_no_forward,
-            doc=doc,
+            doc=inspect.cleandoc(doc),
             promote=promote,
             grad=grad or {},
             partials=rules,

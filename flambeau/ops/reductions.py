@@ -56,7 +56,12 @@ def _check_inexact(name: str, input: Array, dtype: Any) -> None:
     },
 )
 def sum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    """The sum of all elements, or over the dimensions `dim`; integers are summed as int64."""
+    """The sum of all elements, or over the dimensions `dim`; integers are summed as int64.
+
+    >>> x = flambeau.tensor([[1, 2], [3, 4]])
+    >>> x.sum(), x.sum(dim=1), x.sum(dim=0, keepdim=True)
+    (tensor(10), tensor([3, 7]), tensor([[4, 6]]))
+    """
     work, kind = accumulator(input, dtype)
     axes = wrap_dims(dim, input.ndim)
     if work == np.int64 and input.dtype.kind in "iub":
@@ -77,7 +82,12 @@ def sum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = No
     },
 )
 def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    """The mean of all elements, or over the dimensions `dim`; floating point and complex only."""
+    """The mean of all elements, or over the dimensions `dim`; floating point and complex only.
+
+    >>> x = flambeau.tensor([[1.0, 2.0], [3.0, 6.0]])
+    >>> x.mean(), x.mean(dim=0)
+    (tensor(3.), tensor([2., 4.]))
+    """
     _check_inexact("mean", input, dtype)
     work, kind = accumulator(input, dtype)
     out = np.asarray(kernels.mean(input, wrap_dims(dim, input.ndim), work, keepdim))
@@ -93,7 +103,11 @@ def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     },
 )
 def nansum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    """`sum` with NaN counted as zero."""
+    """`sum` with NaN counted as zero.
+
+    >>> flambeau.nansum(flambeau.tensor([1.0, flambeau.nan, 2.5]))
+    tensor(3.5000)
+    """
     if dtype is not None and dtype.is_complex:
         raise NotImplementedError(f"nansum is not implemented for '{dtype.title}'")
     if input.dtype.kind == "c":
@@ -107,7 +121,11 @@ def nansum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any =
 def nanmean(
     m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Array:
-    """The mean of the elements that are not NaN."""
+    """The mean of the elements that are not NaN.
+
+    >>> flambeau.nanmean(flambeau.tensor([1.0, flambeau.nan, 2.0]))
+    tensor(1.5000)
+    """
     if not m.dtype(input).inexact:
         raise RuntimeError(
             "nanmean(): expected input to have floating point or complex dtype but got "
@@ -156,7 +174,12 @@ def _product_of_others(m: Any, x: Any, d: int) -> Any:
 def prod(
     input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Array:
-    """The product of all elements, or over one dimension; integers give int64."""
+    """The product of all elements, or over one dimension; integers give int64.
+
+    >>> x = flambeau.tensor([[1, 2], [3, 4]])
+    >>> x.prod(), x.prod(dim=1)
+    (tensor(24), tensor([ 2, 12]))
+    """
     work, kind = accumulator(input, dtype)
     total = kernels.multiply(input, wrap_dims(dim, input.ndim), work, keepdim)
     return np.asarray(total).astype(kind, copy=False)
@@ -169,14 +192,24 @@ def _truth(input: Array, result: Any) -> Array:
 
 @reduction(out=True, excuse="a truth value")
 def any(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
-    """Whether one element is not zero, over all or over the dimensions `dim`."""
+    """Whether one element is not zero, over all or over the dimensions `dim`.
+
+    >>> x = flambeau.tensor([[0, 0], [0, 3]])
+    >>> x.any(), x.any(dim=1)
+    (tensor(True), tensor([False,  True]))
+    """
     axes = wrap_dims(dim, input.ndim)
     return _truth(input, np.logical_or.reduce(_truths(input), axes, keepdims=keepdim))
 
 
 @reduction(out=True, excuse="a truth value")
 def all(input: Array, dim: Any = None, keepdim: bool = False) -> Array:
-    """Whether no element is zero, over all or over the dimensions `dim`."""
+    """Whether no element is zero, over all or over the dimensions `dim`.
+
+    >>> x = flambeau.tensor([[1, 0], [2, 3]])
+    >>> x.all(), x.all(dim=1)
+    (tensor(False), tensor([False,  True]))
+    """
     axes = wrap_dims(dim, input.ndim)
     return _truth(input, np.logical_and.reduce(_truths(input), axes, keepdims=keepdim))
 
@@ -187,6 +220,10 @@ def _truths(input: Array) -> Array:
 
 @reduction(excuse="an integer")
 def count_nonzero(input: Array, dim: Any = None) -> Array:
-    """How many elements are not zero, int64."""
+    """How many elements are not zero, int64.
+
+    >>> flambeau.count_nonzero(flambeau.tensor([[1, 0], [2, 3]]), dim=0)
+    tensor([2, 1])
+    """
     truth = input if input.dtype == np.bool_ else input != 0
     return np.asarray(add_integers(truth, wrap_dims(dim, input.ndim)), np.int64)

@@ -25,7 +25,13 @@ from .record import Array, composite, structured
     excuse="PyTorch has no derivative for it",
 )
 def geqrf(input: Array) -> tuple[Array, Array]:
-    """LAPACK's QR, (*, M, N): R with the vectors of reflections below it, and their factors tau."""
+    """LAPACK's QR, (*, M, N): R with the vectors of reflections below it, and their factors tau.
+
+    >>> a, tau = flambeau.geqrf(flambeau.tensor([[3.0, 0.0], [0.0, 2.0]]))
+    >>> a, tau
+    (tensor([[3., 0.],
+            [0., 2.]]), tensor([0., 0.]))
+    """
     if input.ndim < 2:
         raise RuntimeError("torch.geqrf: input must have at least 2 dimensions.")
     if input.dtype.kind not in "fc" or input.dtype.itemsize < 4:
@@ -65,7 +71,13 @@ def _check_dtypes(name: str, m: Any, first: tuple[str, Any], second: tuple[str, 
 
 @composite(method=True, out=True, aliases=("orgqr",), spellings={"input": "A", "input2": "tau"})
 def linalg_householder_product(m: Any, A: Array, tau: Array) -> Array:
-    """The first columns of the product of Householder reflections, vectors in A's columns."""
+    """The first columns of the product of Householder reflections, vectors in A's columns.
+
+    >>> A = flambeau.tensor([[3.0, 1.0], [4.0, 2.0]])
+    >>> Q = flambeau.linalg.householder_product(*flambeau.geqrf(A))
+    >>> flambeau.allclose(Q.T @ Q, flambeau.eye(2), atol=1e-6)
+    True
+    """
     name = "torch.linalg.householder_product"
     if A.ndim < 2:
         raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
@@ -124,7 +136,14 @@ def _check_ormqr(m: Any, a: Any, tau: Any, other: Any, left: bool) -> None:
 def ormqr(
     m: Any, input: Array, tau: Array, other: Array, left: bool = True, transpose: bool = False
 ) -> Array:
-    """Q `other`, or `other` Q unless `left`, with the whole Q of `geqrf`, turned by `transpose`."""
+    """Q `other`, or `other` Q unless `left`, with the whole Q of `geqrf`, turned by `transpose`.
+
+    >>> A = flambeau.tensor([[3.0], [4.0]])
+    >>> a, tau = flambeau.geqrf(A)
+    >>> flambeau.ormqr(a, tau, A, transpose=True).abs().round(decimals=3)
+    tensor([[5.],
+            [0.]])
+    """
     _check_ormqr(m, input, tau, other, left)
     v = unit_lower(m, input, tau.shape[-1])
     kernel = _kernel(m, v, tau)

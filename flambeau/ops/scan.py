@@ -30,7 +30,12 @@ def _reverse_sum(m: Any, g: Any, dim: int) -> Any:
 
 @structured(out=True, inplace=True, grad={"input": lambda m, g, dim: _reverse_sum(m, g, dim)})
 def cumsum(input: Array, dim: int, *, dtype: Any = None) -> Array:
-    """The running sum along `dim`; integers are summed as int64."""
+    """The running sum along `dim`; integers are summed as int64.
+
+    >>> flambeau.cumsum(flambeau.tensor([[1, 2, 3], [4, 5, 6]]), dim=1)
+    tensor([[ 1,  3,  6],
+            [ 4,  9, 15]])
+    """
     kind = _running_kind("cumsum", input, dtype)
     d = wrap_dim(dim, input.ndim)
     if not input.ndim:
@@ -60,7 +65,11 @@ def _cumprod_gradient(m: Any, g: Any, x: Any, out: Any, dim: int) -> Any:
     grad={"input": lambda m, g, input, out, dim: _cumprod_gradient(m, g, input, out, dim)},
 )
 def cumprod(input: Array, dim: int, *, dtype: Any = None) -> Array:
-    """The running product along `dim`; integers are multiplied as int64."""
+    """The running product along `dim`; integers are multiplied as int64.
+
+    >>> flambeau.cumprod(flambeau.tensor([1, 2, 3, 4]), dim=0)
+    tensor([ 1,  2,  6, 24])
+    """
     kind = _running_kind("cumprod", input, dtype)
     d = wrap_dim(dim, input.ndim)
     if not input.ndim:
@@ -94,7 +103,12 @@ def _scan_gradient(m: Any, g: Any, index: Any, shape: Any, dim: int) -> Any:
     },
 )
 def cummax(input: Array, dim: int) -> tuple[Array, Array]:
-    """The running maximum along `dim` and where it is (the last of equal ones)."""
+    """The running maximum along `dim` and where it is (the last of equal ones).
+
+    >>> values, indices = flambeau.cummax(flambeau.tensor([2, 1, 5, 5, 3]), dim=0)
+    >>> values, indices
+    (tensor([2, 2, 5, 5, 5]), tensor([0, 0, 2, 3, 3]))
+    """
     return _running(input, dim, np.maximum)
 
 
@@ -109,7 +123,12 @@ def cummax(input: Array, dim: int) -> tuple[Array, Array]:
     },
 )
 def cummin(input: Array, dim: int) -> tuple[Array, Array]:
-    """The running minimum along `dim` and where it is (the last of equal ones)."""
+    """The running minimum along `dim` and where it is (the last of equal ones).
+
+    >>> values, indices = flambeau.cummin(flambeau.tensor([2, 3, 1, 1]), dim=0)
+    >>> values, indices
+    (tensor([2, 2, 1, 1]), tensor([0, 0, 2, 3]))
+    """
     return _running(input, dim, np.minimum)
 
 
@@ -136,7 +155,13 @@ def _logcumsumexp_gradient(m: Any, g: Any, x: Any, out: Any, dim: int) -> Any:
     grad={"input": lambda m, g, input, out, dim: _logcumsumexp_gradient(m, g, input, out, dim)},
 )
 def logcumsumexp(input: Array, dim: int) -> Array:
-    """log of the running sum of exp(input) along `dim`, without overflow."""
+    """log of the running sum of exp(input) along `dim`, without overflow.
+
+    >>> flambeau.logcumsumexp(flambeau.tensor([0.0, 0.0, 5.0]), dim=0)
+    tensor([0.0000, 0.6931, 5.0134])
+    >>> flambeau.logcumsumexp(flambeau.tensor([100.0, 100.0]), dim=0)
+    tensor([100.0000, 100.6931])
+    """
     d = wrap_dim(dim, input.ndim)
     if input.dtype.kind in "biu":
         raise RuntimeError('"logcumsumexp_out_cpu" not implemented for integers')
@@ -157,7 +182,12 @@ def logcumsumexp(input: Array, dim: int) -> Array:
 def diff(
     m: Any, input: Array, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None
 ) -> Array:
-    """The n-th differences of neighbours along `dim`, `prepend` and `append` joined on first."""
+    """The n-th differences of neighbours along `dim`, `prepend` and `append` joined on first.
+
+    >>> x = flambeau.tensor([1, 4, 9, 16])
+    >>> flambeau.diff(x), flambeau.diff(x, n=2), flambeau.diff(x, prepend=flambeau.tensor([0]))
+    (tensor([3, 5, 7]), tensor([2, 2]), tensor([1, 3, 5, 7]))
+    """
     if not input.ndim:
         raise RuntimeError("diff expects input to be at least one-dimensional")
     if n < 0:
@@ -213,7 +243,12 @@ def _panels(m: Any, y: Any, x: Any, dx: Any, dim: int) -> tuple[Any, int]:
 
 @composite(method=False, aliases=("trapz",))
 def trapezoid(m: Any, y: Array, x: Any = None, dx: Any = 1, dim: int = -1) -> Array:
-    """The area under `y` along `dim` by the trapezoidal rule, at points `x` or in steps of `dx`."""
+    """The area under `y` along `dim` by the trapezoidal rule, at points `x` or in steps of `dx`.
+
+    >>> y = flambeau.tensor([1.0, 3.0, 5.0])
+    >>> flambeau.trapezoid(y), flambeau.trapezoid(y, flambeau.tensor([0.0, 1.0, 5.0]))
+    (tensor(6.), tensor(18.))
+    """
     x, dx = (None, x) if x is not None and is_number(x) else (x, dx)
     _check_trapezoid(m, "trapezoid", y, dx)
     d = wrap_dim(dim, y.ndim)
@@ -228,7 +263,11 @@ def trapezoid(m: Any, y: Array, x: Any = None, dx: Any = 1, dim: int = -1) -> Ar
 
 @composite(method=False)
 def cumulative_trapezoid(m: Any, y: Array, x: Any = None, dx: Any = 1, dim: int = -1) -> Array:
-    """The running area under `y` along `dim` by the trapezoidal rule."""
+    """The running area under `y` along `dim` by the trapezoidal rule.
+
+    >>> flambeau.cumulative_trapezoid(flambeau.tensor([1.0, 3.0, 5.0]), dx=0.5)
+    tensor([1., 3.])
+    """
     _check_trapezoid(m, "cumulative_trapezoid", y, dx)
     panels, d = _panels(m, y, x, dx, dim)
     return m.cumsum(panels, d) / 2.0

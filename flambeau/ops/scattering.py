@@ -110,6 +110,11 @@ def scatter(
     """`input` with the elements at `index` along `dim` replaced by `src` (a tensor or a number).
 
     `reduce` "add" or "multiply" combines them with what is there.
+
+    >>> flambeau.zeros(4).scatter(0, flambeau.tensor([3, 1]), flambeau.tensor([5.0, 6.0]))
+    tensor([0., 6., 0., 5.])
+    >>> flambeau.ones(3).scatter(0, flambeau.tensor([0, 2]), 4.0, reduce="multiply")
+    tensor([4., 1., 4.])
     """
     src = value if src is None else src
     if src is None:
@@ -135,7 +140,12 @@ def scatter(
     },
 )
 def scatter_add(input: Array, dim: int, index: Array, src: Array) -> None:
-    """`input` with the elements of `src` added at `index` along `dim`; indices may repeat."""
+    """`input` with the elements of `src` added at `index` along `dim`; indices may repeat.
+
+    >>> src = flambeau.tensor([1.0, 2.0, 3.0])
+    >>> flambeau.zeros(3).scatter_add(0, flambeau.tensor([0, 2, 0]), src)
+    tensor([4., 0., 2.])
+    """
     d = _checked("scatter_add", input, dim, index, src)
     index, src = (x if x.ndim or not input.ndim else x.reshape(1) for x in (index, src))
     if index.size:
@@ -257,7 +267,14 @@ def _product_shares(
 def scatter_reduce(
     input: Array, dim: int, index: Array, src: Array, reduce: str, *, include_self: bool = True
 ) -> None:
-    """`input` with `src` folded in at `index` along `dim` by sum, prod, mean, amax or amin."""
+    """`input` with `src` folded in at `index` along `dim` by sum, prod, mean, amax or amin.
+
+    >>> x, index = flambeau.tensor([5, 5]), flambeau.tensor([0, 0, 1])
+    >>> x.scatter_reduce(0, index, flambeau.tensor([9, 7, 3]), "amax")
+    tensor([9, 5])
+    >>> x.scatter_reduce(0, index, flambeau.tensor([9, 7, 3]), "prod", include_self=False)
+    tensor([63,  3])
+    """
     if reduce not in _REDUCTIONS:
         raise RuntimeError(
             f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
@@ -290,10 +307,20 @@ def index_reduce(
     *,
     include_self: bool = True,
 ) -> Array:
-    """`input` with the rows of `source` folded in at `index` by prod, mean, amax or amin."""
+    """`input` with the rows of `source` folded in at `index` by prod, mean, amax or amin.
+
+    >>> rows = flambeau.tensor([[2.0, 3.0], [4.0, 5.0]])
+    >>> flambeau.ones(2, 2).index_reduce(0, flambeau.tensor([0, 0]), rows, "prod")
+    tensor([[ 8., 15.],
+            [ 1.,  1.]])
+    """
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(
             f"index_reduce(): Expected reduce to be prod, mean, amax or amin but got {reduce}."
+        )
+    if not include_self and str(input.dtype).endswith("bool"):
+        raise NotImplementedError(
+            "index_reduce(): include_self=False is not there for truth values"
         )
     if index.ndim > 1:
         raise IndexError(

@@ -36,7 +36,14 @@ def select_where(condition: Array, input: Array, other: Array) -> Array:
 
 @composite(method=False, out=True)
 def where(m: Any, condition: Array, input: Any = None, other: Any = None) -> Any:
-    """`input` where `condition` holds, else `other` (tensors or numbers); alone: `nonzero`."""
+    """`input` where `condition` holds, else `other` (tensors or numbers); alone: `nonzero`.
+
+    >>> x = flambeau.tensor([-2, 3, -1])
+    >>> flambeau.where(x > 0, x, 0)
+    tensor([0, 3, 0])
+    >>> flambeau.where(x < 0)
+    (tensor([0, 2]),)
+    """
     if input is None and other is None:
         return m.nonzero(condition, as_tuple=True)
     if is_number(input):
@@ -54,7 +61,12 @@ def nonzero_rows(input: Array) -> Array:
 
 @composite(out=True)
 def nonzero(m: Any, input: Array, *, as_tuple: bool = False) -> Any:
-    """The index of every element that is not zero: a row each, or a tensor for each dimension."""
+    """The index of every element that is not zero: a row each, or a tensor for each dimension.
+
+    >>> flambeau.nonzero(flambeau.tensor([[0, 7], [8, 0]]))
+    tensor([[0, 1],
+            [1, 0]])
+    """
     if as_tuple and not input.ndim:
         return m.unbind(m.nonzero_rows(m.reshape(input, (1,))), 1)
     rows = m.nonzero_rows(input)
@@ -63,13 +75,24 @@ def nonzero(m: Any, input: Array, *, as_tuple: bool = False) -> Any:
 
 @composite()
 def argwhere(m: Any, input: Array) -> Array:
-    """The index of every element that is not zero, in rows."""
+    """The index of every element that is not zero, in rows.
+
+    >>> flambeau.argwhere(flambeau.tensor([0.0, 0.5, 0.0, 2.0]))
+    tensor([[1],
+            [3]])
+    """
     return m.nonzero_rows(input)
 
 
 @structured(excuse="indices", out=True)
 def nonzero_static(input: Array, *, size: int, fill_value: int = -1) -> Array:
-    """`nonzero` with exactly `size` rows: cut off, or filled up with `fill_value`."""
+    """`nonzero` with exactly `size` rows: cut off, or filled up with `fill_value`.
+
+    >>> flambeau.nonzero_static(flambeau.tensor([4, 0, 6]), size=3)
+    tensor([[ 0],
+            [ 2],
+            [-1]])
+    """
     if size < 0:
         raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
     rows = kernels.nonzero(input)[:size]
@@ -92,7 +115,12 @@ def _check_mask(name: str, mask: Array) -> None:
     },
 )
 def masked_select(input: Array, mask: Array) -> Array:
-    """The elements of `input` where `mask` holds, as a 1-d tensor; both broadcast."""
+    """The elements of `input` where `mask` holds, as a 1-d tensor; both broadcast.
+
+    >>> x = flambeau.tensor([[1, 2], [3, 4]])
+    >>> flambeau.masked_select(x, x > 1)
+    tensor([2, 3, 4])
+    """
     _check_mask("masked_select", mask)
     if input.shape != mask.shape:
         shape = common_shape([input.shape, mask.shape])
@@ -158,7 +186,12 @@ def masked_fill_tensor(input: Array, mask: Array, value: Array) -> Array:
 
 @composite(inplace=True)
 def masked_fill(m: Any, input: Array, mask: Array, value: Any) -> Array:
-    """`input` with `value` (a number or a 0-d tensor) where `mask` holds; both broadcast."""
+    """`input` with `value` (a number or a 0-d tensor) where `mask` holds; both broadcast.
+
+    >>> mask = flambeau.tensor([True, False, True])
+    >>> flambeau.masked_fill(flambeau.tensor([1.0, 2.0, 3.0]), mask, -flambeau.inf)
+    tensor([-inf, 2., -inf])
+    """
     if is_number(value):
         return m.masked_fill_number(input, mask, value)
     return m.masked_fill_tensor(input, mask, value)
@@ -174,7 +207,12 @@ def masked_fill(m: Any, input: Array, mask: Array, value: Any) -> Array:
     },
 )
 def masked_scatter(input: Array, mask: Array, source: Array) -> Array:
-    """`input` with the elements of `source`, in order, where `mask` holds."""
+    """`input` with the elements of `source`, in order, where `mask` holds.
+
+    >>> mask = flambeau.tensor([True, False, True, False])
+    >>> flambeau.masked_scatter(flambeau.zeros(4), mask, flambeau.tensor([8.0, 9.0]))
+    tensor([8., 0., 9., 0.])
+    """
     if mask.dtype.kind != "b":
         raise RuntimeError(
             f"masked_scatter_ only supports boolean masks, but got mask with dtype {title(mask)}"

@@ -13,27 +13,6 @@ from .record import Array, composite, structured, view
 from .shapes import at_dim, infer_size, wrap_dim, wrap_dims
 
 
-@view(
-    method=False,
-    node="SliceBackward0",
-    grad={"input": lambda m, g, key, input_shape: m.basic_index_back(g, key, tuple(input_shape))},
-)
-def basic_index(input: Array, key: Any) -> Array:
-    """``input[key]`` for integers, slices, None and ``...``."""
-    # An Ellipsis keeps NumPy from turning a 0-d result into a scalar.
-    if key.__class__ is tuple:
-        return input[key] if Ellipsis in key else input[(*key, ...)]
-    return input[key, ...]
-
-
-@structured(method=False, grad={"input": lambda m, g, key: m.basic_index(g, key)})
-def basic_index_back(input: Array, key: Any, shape: Any) -> Array:
-    """Zeros of `shape` with `input` at ``[key]``: the derivative of `basic_index`."""
-    out = np.zeros(shape, input.dtype)
-    out[key] = input
-    return out
-
-
 # ---------------------------------------------------------------- another shape
 @view(
     may_copy=True,
@@ -45,6 +24,10 @@ def reshape(input: Array, shape: Any) -> Array:
     """`input` with its elements arranged in `shape`; a view where that is possible.
 
     One size may be -1: it is inferred. RuntimeError if the number of elements differs.
+
+    >>> flambeau.arange(6).reshape(2, -1)
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
     """
     try:
         out = input.reshape(shape)
@@ -94,19 +77,32 @@ def view_as_dtype(input: Array, dtype: Any) -> Array:
 
 @composite()
 def view_as(m: Any, input: Array, other: Array) -> Array:
-    """`input` seen in the shape of `other`."""
+    """`input` seen in the shape of `other`.
+
+    >>> flambeau.arange(4).view_as(flambeau.zeros(2, 2))
+    tensor([[0, 1],
+            [2, 3]])
+    """
     return m.view_as_size(input, tuple(other.shape))
 
 
 @composite()
 def reshape_as(m: Any, input: Array, other: Array) -> Array:
-    """`input` in the shape of `other`."""
+    """`input` in the shape of `other`.
+
+    >>> flambeau.tensor([[1, 2], [3, 4]]).T.reshape_as(flambeau.zeros(4))
+    tensor([1, 3, 2, 4])
+    """
     return m.reshape(input, tuple(other.shape))
 
 
 @composite()
 def flatten(m: Any, input: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
-    """`input` with the dimensions from `start_dim` to `end_dim` made one."""
+    """`input` with the dimensions from `start_dim` to `end_dim` made one.
+
+    >>> flambeau.flatten(flambeau.ones(2, 3, 4), start_dim=1).shape
+    torch.Size([2, 12])
+    """
     if start_dim == 0 and end_dim == -1 and input.ndim > 1:
         return m.reshape(input, (-1,))
     shape = tuple(input.shape)
@@ -121,7 +117,13 @@ def flatten(m: Any, input: Array, start_dim: int = 0, end_dim: int = -1) -> Arra
 
 @composite()
 def unflatten(m: Any, input: Array, dim: int, sizes: Sequence[int]) -> Array:
-    """`input` with dimension `dim` split into `sizes` (one may be -1)."""
+    """`input` with dimension `dim` split into `sizes` (one may be -1).
+
+    >>> flambeau.unflatten(flambeau.arange(6), 0, (3, -1))
+    tensor([[0, 1],
+            [2, 3],
+            [4, 5]])
+    """
     shape = tuple(input.shape)
     if not shape:
         raise IndexError("unflatten: a tensor without dimensions has none to split")
@@ -140,13 +142,22 @@ def unflatten(m: Any, input: Array, dim: int, sizes: Sequence[int]) -> Array:
 
 @composite()
 def ravel(m: Any, input: Array) -> Array:
-    """`input` as a 1-d tensor."""
+    """`input` as a 1-d tensor.
+
+    >>> flambeau.ravel(flambeau.tensor([[1, 2], [3, 4]]))
+    tensor([1, 2, 3, 4])
+    """
     return m.reshape(input, (-1,))
 
 
 @view(grad={"input": lambda m, g, input_shape: m.reshape(g, input_shape)})
 def squeeze(input: Array, dim: Any = None) -> Array:
-    """`input` without its dimensions of size one (or without those in `dim`), as a view."""
+    """`input` without its dimensions of size one (or without those in `dim`), as a view.
+
+    >>> x = flambeau.ones(1, 3, 1)
+    >>> x.squeeze().shape, x.squeeze(0).shape
+    (torch.Size([3]), torch.Size([3, 1]))
+    """
     if dim is None:
         return input.squeeze()
     if dim.__class__ is int and -input.ndim <= dim < input.ndim:
@@ -158,7 +169,12 @@ def squeeze(input: Array, dim: Any = None) -> Array:
 
 @view(grad={"input": lambda m, g, input_shape: m.reshape(g, input_shape)})
 def unsqueeze(input: Array, dim: int) -> Array:
-    """`input` with a new dimension of size one before `dim`, as a view."""
+    """`input` with a new dimension of size one before `dim`, as a view.
+
+    >>> flambeau.unsqueeze(flambeau.tensor([1, 2]), 1)
+    tensor([[1],
+            [2]])
+    """
     return input[at_dim(wrap_dim(dim, input.ndim + 1), None)]
 
 
@@ -168,7 +184,11 @@ def unsqueeze(input: Array, dim: int) -> Array:
     aliases=("swapdims",),
 )
 def transpose(input: Array, dim0: int, dim1: int) -> Array:
-    """`input` with two dimensions exchanged, as a view."""
+    """`input` with two dimensions exchanged, as a view.
+
+    >>> flambeau.transpose(flambeau.ones(2, 3, 5), 0, 2).shape
+    torch.Size([5, 3, 2])
+    """
     try:
         return input.swapaxes(dim0, dim1)
     except (ValueError, TypeError):
@@ -178,13 +198,24 @@ def transpose(input: Array, dim0: int, dim1: int) -> Array:
 
 @composite()
 def swapaxes(m: Any, input: Array, axis0: int, axis1: int) -> Array:
-    """`input` with two dimensions exchanged, as a view."""
+    """`input` with two dimensions exchanged, as a view.
+
+    >>> flambeau.swapaxes(flambeau.tensor([[1, 2], [3, 4]]), 0, 1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
     return m.transpose(input, axis0, axis1)
 
 
 @view(grad={"input": lambda m, g: m.t(g)})
 def t(input: Array) -> Array:
-    """The transpose of a matrix, as a view; a vector as it is."""
+    """The transpose of a matrix, as a view; a vector as it is.
+
+    >>> flambeau.t(flambeau.tensor([[1, 2, 3]]))
+    tensor([[1],
+            [2],
+            [3]])
+    """
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
     return input.T
@@ -192,7 +223,11 @@ def t(input: Array) -> Array:
 
 @view(grad={"input": lambda m, g, dims: m.permute(g, _inverse(dims))}, varargs="dims")
 def permute(input: Array, dims: Any) -> Array:
-    """`input` with its dimensions in the order `dims`, as a view."""
+    """`input` with its dimensions in the order `dims`, as a view.
+
+    >>> flambeau.permute(flambeau.ones(2, 3, 5), (2, 0, 1)).shape
+    torch.Size([5, 2, 3])
+    """
     if dims.__class__ is int:
         raise TypeError("permute(): argument 'dims' must be tuple of ints, not int")
     try:
@@ -223,7 +258,11 @@ def _listed(dims: Any) -> list[int]:
 
 @composite(aliases=("moveaxis",))
 def movedim(m: Any, input: Array, source: Any, destination: Any) -> Array:
-    """`input` with the dimensions `source` moved to the places `destination`; others keep order."""
+    """`input` with the dimensions `source` moved to the places `destination`; others keep order.
+
+    >>> flambeau.movedim(flambeau.ones(2, 3, 5), 0, -1).shape
+    torch.Size([3, 5, 2])
+    """
     if isinstance(source, (tuple, list)) != isinstance(destination, (tuple, list)):
         raise TypeError(
             "movedim(): source and destination must both be ints or both be tuples of ints, got "
@@ -259,7 +298,12 @@ def _expand_error(shape: Any, sizes: Any, text: str) -> RuntimeError:
     varargs="size",
 )
 def expand(input: Array, size: Any, *, implicit: bool = False) -> Array:
-    """`input` with dimensions of size one repeated to `size` (-1: unchanged), as a view."""
+    """`input` with dimensions of size one repeated to `size` (-1: unchanged), as a view.
+
+    >>> flambeau.tensor([[1], [2]]).expand(-1, 3)
+    tensor([[1, 1, 1],
+            [2, 2, 2]])
+    """
     out = _repeated(input, size)
     if out is not None:
         return out
@@ -319,13 +363,24 @@ def _repeated(input: Array, size: Any) -> Array | None:
 
 @composite()
 def expand_as(m: Any, input: Array, other: Array) -> Array:
-    """`input` expanded to the shape of `other`."""
+    """`input` expanded to the shape of `other`.
+
+    >>> flambeau.tensor([1, 2]).expand_as(flambeau.zeros(2, 2))
+    tensor([[1, 2],
+            [1, 2]])
+    """
     return m.expand(input, tuple(other.shape))
 
 
 @composite(varargs="size")
 def broadcast_to(m: Any, input: Array, size: Any) -> Array:
-    """`input` expanded to `size`."""
+    """`input` expanded to `size`.
+
+    >>> flambeau.broadcast_to(flambeau.tensor([1, 2]), (3, 2))
+    tensor([[1, 2],
+            [1, 2],
+            [1, 2]])
+    """
     return m.expand(input, tuple(size))
 
 
@@ -342,7 +397,11 @@ def common_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 @composite(method=False)
 def broadcast_tensors(m: Any, *tensors: Any) -> tuple[Array, ...]:
-    """The tensors expanded to their common shape."""
+    """The tensors expanded to their common shape.
+
+    >>> [x.shape for x in flambeau.broadcast_tensors(flambeau.ones(3, 1), flambeau.ones(2))]
+    [torch.Size([3, 2]), torch.Size([3, 2])]
+    """
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     shape = common_shape([t.shape for t in tensors])
@@ -351,7 +410,12 @@ def broadcast_tensors(m: Any, *tensors: Any) -> tuple[Array, ...]:
 
 @structured(varargs="size", grad={"input": lambda m, g, input_shape: m.expand(g, input_shape)})
 def sum_to_size(input: Array, size: Any) -> Array:
-    """`input` summed over the dimensions in which `size` is one or missing."""
+    """`input` summed over the dimensions in which `size` is one or missing.
+
+    >>> flambeau.tensor([[1, 2], [3, 4]]).sum_to_size(2, 1)
+    tensor([[3],
+            [7]])
+    """
     shape = tuple(int(n) for n in size)
     if input.shape == shape and shape:
         return input
@@ -366,196 +430,3 @@ def sum_to_size(input: Array, size: Any) -> Array:
     )
     kind = np.int64 if input.dtype.kind in "biu" else None
     return np.asarray(input.sum(axes, kind, keepdims=True)).reshape(shape)
-
-
-# ---------------------------------------------------------------- parts
-def _unnarrow(m: Any, g: Any, dim: int, start: Any, length: int, shape: Any) -> Any:
-    d = wrap_dim(dim, len(shape))
-    start = int(start) + (shape[d] if int(start) < 0 else 0)
-    return m.basic_index_back(g, at_dim(d, slice(start, start + length)), tuple(shape))
-
-
-@view(
-    grad={
-        "input": lambda m, g, dim, start, length, input_shape: _unnarrow(
-            m, g, dim, start, length, input_shape
-        )
-    },
-    node="SliceBackward0",
-)
-def narrow(input: Array, dim: int, start: Any, length: int) -> Array:
-    """`length` rows of `input` along `dim` from `start` on, as a view."""
-    if not input.ndim:
-        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-    d = wrap_dim(dim, input.ndim)
-    n = input.shape[d]
-    kind = getattr(start, "dtype", None)
-    if kind is not None and (start.ndim or str(kind).split(".")[-1][:3] not in ("int", "uin")):
-        raise RuntimeError("narrow(): start must be an 0-dim integral Tensor.")
-    start = int(start)
-    if length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
-    if not -n <= start <= n:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-n}, {n}], but got {start})"
-        )
-    start += n if start < 0 else 0
-    if start + length > n:
-        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
-    return input[at_dim(d, slice(start, start + length))]
-
-
-@composite(out=True)
-def narrow_copy(m: Any, input: Array, dim: int, start: int, length: int) -> Array:
-    """A copy of `length` rows of `input` along `dim` from `start` on."""
-    return m.clone(m.narrow(input, dim, start, length))
-
-
-@composite()
-def select(m: Any, input: Array, dim: int, index: int) -> Array:
-    """The part of `input` at `index` along `dim`, without that dimension, as a view."""
-    if not input.ndim:
-        raise IndexError("select() cannot be applied to a 0-dim tensor.")
-    d = wrap_dim(dim, input.ndim)
-    n = input.shape[d]
-    if not -n <= int(index) < n:
-        raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(input.shape)} at "
-            f"dimension {d}"
-        )
-    return m.basic_index(input, at_dim(d, int(index)))
-
-
-@composite(method=False)
-def slice_of(
-    m: Any, input: Array, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
-) -> Array:
-    """Every `step`-th row of `input` along `dim` from `start` to before `end`, as a view."""
-    d = wrap_dim(dim, input.ndim)
-    if step <= 0:
-        raise RuntimeError("slice step must be positive")
-    return m.basic_index(input, at_dim(d, slice(start, end, step)))
-
-
-# ---------------------------------------------------------------- windows and strides
-def strided(input: Array, shape: Any, strides: Any, start: int, writeable: bool = True) -> Array:
-    """The memory behind `input` seen with another shape and strides (bytes), from byte `start`."""
-    root = input
-    while isinstance(root.base, np.ndarray):
-        root = root.base
-    out = np.ndarray(tuple(shape), input.dtype, root.ravel("K").view(np.uint8), start, strides)
-    if not writeable or not input.flags.writeable:
-        out.flags.writeable = False
-    return out
-
-
-def byte_offset(input: Array) -> int:
-    """Bytes between the start of the memory behind `input` and its first element."""
-    root = input
-    while isinstance(root.base, np.ndarray):
-        root = root.base
-    return int(input.__array_interface__["data"][0] - root.__array_interface__["data"][0])
-
-
-@view(
-    grad={
-        "input": lambda m, g, input_shape, dimension, size, step: m.unfold_back(
-            g, tuple(input_shape), dimension, size, step
-        )
-    }
-)
-def unfold(input: Array, dimension: int, size: int, step: int) -> Array:
-    """All windows of `size` along a dimension, `step` apart, in a new last dimension, as a view."""
-    d = wrap_dim(dimension, input.ndim)
-    shape, strides = (input.shape, input.strides) if input.ndim else ((1,), (0,))
-    if size < 0 or size > shape[d]:
-        raise RuntimeError(
-            f"maximum size for tensor at dimension {d} is {shape[d]} but size is {size}"
-        )
-    if step <= 0:
-        raise RuntimeError(f"step is {step} but must be > 0")
-    count = (shape[d] - size) // step + 1
-    if not input.ndim:
-        return input.reshape(1)[:size]
-    return strided(
-        input,
-        (*shape[:d], count, *shape[d + 1 :], size),
-        (*strides[:d], strides[d] * step, *strides[d + 1 :], strides[d]),
-        byte_offset(input),
-        writeable=step >= size,
-    )
-
-
-@structured(
-    method=False,
-    grad={"input": lambda m, g, dimension, size, step: m.unfold(g, dimension, size, step)},
-)
-def unfold_back(input: Array, shape: Any, dimension: int, size: int, step: int) -> Array:
-    """Windows added up where they lie in a tensor of `shape`: the derivative of `unfold`."""
-    if not shape:
-        return input.reshape(-1).sum(keepdims=True).reshape(())
-    d = wrap_dim(dimension, len(shape))
-    out = np.zeros(shape, input.dtype)
-    count = input.shape[d]
-    for i in range(size):
-        out[at_dim(d, slice(i, i + count * step, step))] += input[..., i]
-    return out
-
-
-def _positions(d: Array, size: Any, stride: Any, offset: int) -> Array:
-    """The element numbers that a strided view of the memory visits."""
-    place = np.full(tuple(size), offset, np.int64)
-    for axis, (n, s) in enumerate(zip(size, stride, strict=True)):
-        steps = np.arange(n) * s
-        place += steps.reshape([-1 if i == axis else 1 for i in range(len(size))])
-    return place
-
-
-@view(
-    grad={
-        "input": lambda m, g, input, size, stride, storage_offset: m.as_strided_back(
-            g, m.constant(input), size, stride, storage_offset
-        )
-    }
-)
-def as_strided(
-    input: Array, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
-) -> Array:
-    """The memory of `input` seen with any size and strides (in elements), as a view."""
-    item = input.dtype.itemsize
-    start = byte_offset(input) if storage_offset is None else int(storage_offset) * item
-    if len(size) != len(stride):
-        raise RuntimeError("mismatch in length of strides and shape")
-    if any(s < 0 for s in stride):
-        raise RuntimeError(
-            "as_strided: Negative strides are not supported at the moment, got strides: "
-            f"{list(stride)}"
-        )
-    try:
-        return strided(input, size, [int(s) * item for s in stride], start)
-    except (TypeError, ValueError) as error:
-        raise RuntimeError(
-            f"as_strided: size {list(size)}, stride {list(stride)} and offset {start // item} "
-            f"reach outside the storage ({error})"
-        ) from None
-
-
-@structured(method=False, excuse="only used in backward")
-def as_strided_back(
-    input: Array, source: Array, size: Any, stride: Any, storage_offset: int | None
-) -> Array:
-    """`input` added up at the elements of `source` that a strided view visited."""
-    item = source.dtype.itemsize
-    here = byte_offset(source) // item
-    there = here if storage_offset is None else int(storage_offset)
-    visited = _positions(source, size, stride, there)
-    own = _positions(source, source.shape, [s // item for s in source.strides], here)
-    top = _largest(visited, own) + 1
-    total = np.zeros(top, input.dtype)
-    np.add.at(total, visited.reshape(-1), input.reshape(-1))
-    return total[own]
-
-
-def _largest(a: Array, b: Array) -> int:
-    """The largest number in two arrays (-1 if both are empty)."""
-    return int(np.max(np.concatenate([a.reshape(-1), b.reshape(-1), [-1]])))

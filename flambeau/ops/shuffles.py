@@ -20,6 +20,10 @@ def pixel_shuffle(m: Any, input: Array, upscale_factor: int) -> Array:
     """Channels become pixels: (*, C r^2, H, W) -> (*, C, H r, W r) (Shi et al., 2016).
 
     Raises RuntimeError when the channels do not divide.
+
+    >>> F.pixel_shuffle(flambeau.arange(4).reshape(4, 1, 1), 2)
+    tensor([[[0, 1],
+             [2, 3]]])
     """
     _check_image("pixel_shuffle", input)
     r = upscale_factor
@@ -39,7 +43,11 @@ def pixel_shuffle(m: Any, input: Array, upscale_factor: int) -> Array:
 
 @composite(method=False)
 def pixel_unshuffle(m: Any, input: Array, downscale_factor: int) -> Array:
-    """Pixels become channels: (*, C, H r, W r) -> (*, C r^2, H, W); inverse of `pixel_shuffle`."""
+    """Pixels become channels: (*, C, H r, W r) -> (*, C r^2, H, W); inverse of `pixel_shuffle`.
+
+    >>> F.pixel_unshuffle(flambeau.tensor([[[0, 1], [2, 3]]]), 2).flatten()
+    tensor([0, 1, 2, 3])
+    """
     _check_image("pixel_unshuffle", input)
     r = downscale_factor
     if r <= 0:
@@ -59,7 +67,11 @@ def pixel_unshuffle(m: Any, input: Array, downscale_factor: int) -> Array:
 
 @composite(method=False, aliases=("native_channel_shuffle",))
 def channel_shuffle(m: Any, input: Array, groups: int) -> Array:
-    """Interleaves the channels of ``groups`` groups of (N, C, ...) (Zhang et al., 2018)."""
+    """Interleaves the channels of ``groups`` groups of (N, C, ...) (Zhang et al., 2018).
+
+    >>> F.channel_shuffle(flambeau.arange(6).reshape(1, 6, 1), 2).flatten()
+    tensor([0, 3, 1, 4, 2, 5])
+    """
     if input.ndim < 3:
         raise RuntimeError(
             "channel_shuffle expects input with > 2 dims, but got input with sizes "

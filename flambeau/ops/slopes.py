@@ -76,6 +76,11 @@ def gradient(
     """The slope along each dimension (or each of `dim`) by central differences, second order.
 
     `spacing` is a step for all dimensions, a step for each, or the coordinates along each.
+
+    >>> flambeau.gradient(flambeau.tensor([0.0, 1.0, 4.0, 9.0]))
+    (tensor([1., 2., 4., 5.]),)
+    >>> flambeau.gradient(flambeau.tensor([0.0, 2.0, 8.0]), spacing=2.0)
+    (tensor([1., 2., 3.]),)
     """
     if edge_order not in (1, 2):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")

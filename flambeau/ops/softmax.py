@@ -50,7 +50,11 @@ def softmax(input: Array, dim: int, dtype: Any = None) -> Array:
     out=True,
 )
 def log_softmax(input: Array, dim: int, dtype: Any = None) -> Array:
-    """The logarithm of `softmax`, computed without overflow."""
+    """The logarithm of `softmax`, computed without overflow.
+
+    >>> flambeau.log_softmax(flambeau.zeros(2), 0)
+    tensor([-0.6931, -0.6931])
+    """
     return _along("log_softmax", kernels.log_softmax, input, dim, dtype)
 
 
@@ -96,7 +100,11 @@ def _back(function: Any, grad: Array, output: Array, dim: int) -> Array:
 
 @composite(method=False)
 def softmin(m: Any, input: Array, dim: int, dtype: Any = None) -> Array:
-    """`softmax` of ``-input``."""
+    """`softmax` of ``-input``.
+
+    >>> F.softmin(flambeau.tensor([0.0, 1.0, 1000.0]), 0)
+    tensor([0.7311, 0.2689, 0.0000])
+    """
     return m.softmax(-input, dim, dtype)
 
 
@@ -111,6 +119,10 @@ def _logsumexp_back(m: Any, g: Any, input: Any, out: Any, dim: Any, keepdim: boo
 
 @structured(out=True, grad={"input": _logsumexp_back}, aliases=("special_logsumexp",))
 def logsumexp(input: Array, dim: Any, keepdim: bool = False) -> Array:
-    """The logarithm of the sum of ``exp(input)`` over `dim`, computed without overflow."""
+    """The logarithm of the sum of ``exp(input)`` over `dim`, computed without overflow.
+
+    >>> flambeau.logsumexp(flambeau.tensor([[0.0, 0.0], [90.0, 90.0]]), dim=1)
+    tensor([ 0.6931, 90.6931])
+    """
     axes = wrap_dims(dim, input.ndim)
     return kernels.logsumexp(floated(input), axes, keepdim)

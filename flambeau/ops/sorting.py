@@ -72,7 +72,12 @@ def sort_along(input: Array, dim: int, descending: bool) -> tuple[Array, Array]:
 def sort(
     m: Any, input: Array, dim: int = -1, descending: bool = False, stable: bool | None = None
 ) -> Any:
-    """`input` sorted along `dim` (equal elements keep their order), and the indices."""
+    """`input` sorted along `dim` (equal elements keep their order), and the indices.
+
+    >>> values, indices = flambeau.sort(flambeau.tensor([3, 1, 2]))
+    >>> values, indices
+    (tensor([1, 2, 3]), tensor([1, 2, 0]))
+    """
     if isinstance(dim, bool):
         dim, descending = -1, dim
     return m.sort_along(input, dim, descending)
@@ -82,13 +87,22 @@ def sort(
 def argsort(
     m: Any, input: Array, dim: int = -1, descending: bool = False, stable: bool = False
 ) -> Array:
-    """The indices that sort `input` along `dim`."""
+    """The indices that sort `input` along `dim`.
+
+    >>> flambeau.argsort(flambeau.tensor([3, 1, 2]), descending=True)
+    tensor([0, 2, 1])
+    """
     return m.sort_along(m.constant(input), dim, descending)[1]
 
 
 @composite(out=True)
 def msort(m: Any, input: Array) -> Array:
-    """`input` sorted along its first dimension."""
+    """`input` sorted along its first dimension.
+
+    >>> flambeau.msort(flambeau.tensor([[3, 1], [2, 5]]))
+    tensor([[2, 1],
+            [3, 5]])
+    """
     return m.sort_along(input, 0, False)[0]
 
 
@@ -107,7 +121,12 @@ def msort(m: Any, input: Array) -> Array:
 def topk(
     input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Array, Array]:
-    """The `k` largest (or smallest) elements along `dim`, in order, and their indices."""
+    """The `k` largest (or smallest) elements along `dim`, in order, and their indices.
+
+    >>> values, indices = flambeau.topk(flambeau.tensor([3, 1, 4, 1, 5]), 2)
+    >>> values, indices
+    (tensor([5, 4]), tensor([4, 2]))
+    """
     d = wrap_dim(dim, input.ndim)
     n = input.shape[d] if input.ndim else 1
     if not 0 <= k <= n:
@@ -187,7 +206,11 @@ def unique(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """The unique elements (or slices along `dim`), sorted; inverse indices and counts if asked."""
+    """The unique elements (or slices along `dim`), sorted; inverse indices and counts if asked.
+
+    >>> flambeau.unique(flambeau.tensor([3, 1, 3, 2]), return_counts=True)
+    (tensor([1, 2, 3]), tensor([1, 1, 2]))
+    """
     return _chosen(m.unique_of(input, dim), return_inverse, return_counts)
 
 
@@ -199,7 +222,11 @@ def unique_consecutive(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """The first element of each run of equal ones; with run numbers and lengths if asked."""
+    """The first element of each run of equal ones; with run numbers and lengths if asked.
+
+    >>> flambeau.unique_consecutive(flambeau.tensor([1, 1, 2, 2, 2, 1]), return_counts=True)
+    (tensor([1, 2, 1]), tensor([2, 3, 1]))
+    """
     return _chosen(m.unique_runs(input, dim), return_inverse, return_counts)
 
 
@@ -252,6 +279,11 @@ def searchsorted(
     """Where each value (a tensor or a number) would be inserted into each sorted row.
 
     `side` "left" gives the first fitting place, "right" (or `right`) the last.
+
+    >>> flambeau.searchsorted(flambeau.tensor([1, 3, 5]), flambeau.tensor([0, 3, 9]))
+    tensor([0, 1, 3])
+    >>> flambeau.searchsorted(flambeau.tensor([1, 3, 5]), flambeau.tensor([0, 3, 9]), right=True)
+    tensor([0, 2, 3])
     """
     if side not in (None, "left", "right"):
         raise RuntimeError(
@@ -276,7 +308,11 @@ def searchsorted(
 def bucketize(
     m: Any, input: Any, boundaries: Array, *, out_int32: bool = False, right: bool = False
 ) -> Array:
-    """The number of the bucket between sorted `boundaries` into which each value falls."""
+    """The number of the bucket between sorted `boundaries` into which each value falls.
+
+    >>> flambeau.bucketize(flambeau.tensor([0.5, 2.0, 7.0]), flambeau.tensor([1.0, 2.0, 4.0]))
+    tensor([0, 1, 3])
+    """
     if boundaries.ndim != 1:
         raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
     if is_number(input):

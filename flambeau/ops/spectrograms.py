@@ -75,6 +75,11 @@ def stft(
     """The short-time Fourier transform of signals [time] or [batch, time].
 
     Gives [batch, frequency, frame], complex (or real pairs, unless `return_complex`).
+
+    >>> signal, window = flambeau.tensor([1.0, -1.0]).repeat(8), flambeau.ones(4)
+    >>> spectrum = flambeau.stft(signal, 4, window=window, center=False, return_complex=True)
+    >>> spectrum.shape, spectrum[:, 0].abs()
+    (torch.Size([3, 13]), tensor([0., 0., 4.]))
     """
     if window is None:
         warnings.warn(
@@ -151,6 +156,11 @@ def istft(
     """The signals [time] or [batch, time] of a spectrogram that `stft` made; its inverse.
 
     `length` is the number of samples; without it, the end that the last frame does not fill is cut.
+
+    >>> signal, window = flambeau.arange(16.0), flambeau.hann_window(8)
+    >>> spectrum = flambeau.stft(signal, 8, window=window, return_complex=True)
+    >>> flambeau.allclose(flambeau.istft(spectrum, 8, window=window), signal, atol=1e-5)
+    True
     """
     if window is None:
         warnings.warn(

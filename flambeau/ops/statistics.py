@@ -97,7 +97,12 @@ def var(
     *,
     correction: float | None = None,
 ) -> Array:
-    """The variance over `dim`; `correction` (1) is subtracted from the number of elements."""
+    """The variance over `dim`; `correction` (1) is subtracted from the number of elements.
+
+    >>> x = flambeau.tensor([[1.0, 3.0], [2.0, 10.0]])
+    >>> flambeau.var(x, dim=1), flambeau.var(x, dim=1, correction=0)
+    (tensor([ 2., 32.]), tensor([ 1., 16.]))
+    """
     dim, correction = _spread_options(dim, unbiased, correction)
     return m.var_of(input, dim, correction, keepdim)
 
@@ -112,7 +117,12 @@ def std(
     *,
     correction: float | None = None,
 ) -> Array:
-    """The standard deviation over `dim`; `correction` (1) is subtracted from the count."""
+    """The standard deviation over `dim`; `correction` (1) is subtracted from the count.
+
+    >>> x = flambeau.tensor([[0.0, 2.0, 4.0]])
+    >>> flambeau.std(x, dim=1), flambeau.std(x[:, 1:], dim=1, correction=0)
+    (tensor([2.]), tensor([1.]))
+    """
     dim, correction = _spread_options(dim, unbiased, correction)
     return m.std_of(input, dim, correction, keepdim)
 
@@ -127,7 +137,11 @@ def var_mean(
     *,
     correction: float | None = None,
 ) -> tuple[Array, Array]:
-    """The variance and the mean over `dim`."""
+    """The variance and the mean over `dim`.
+
+    >>> flambeau.var_mean(flambeau.tensor([1.0, 3.0, 5.0]))
+    (tensor(4.), tensor(3.))
+    """
     dim, correction = _spread_options(dim, unbiased, correction)
     return m.var_of(input, dim, correction, keepdim), m.mean(input, dim, keepdim)
 
@@ -142,7 +156,11 @@ def std_mean(
     *,
     correction: float | None = None,
 ) -> tuple[Array, Array]:
-    """The standard deviation and the mean over `dim`."""
+    """The standard deviation and the mean over `dim`.
+
+    >>> flambeau.std_mean(flambeau.tensor([1.0, 3.0, 5.0]))
+    (tensor(2.), tensor(3.))
+    """
     dim, correction = _spread_options(dim, unbiased, correction)
     return m.std_of(input, dim, correction, keepdim), m.mean(input, dim, keepdim)
 
@@ -188,7 +206,14 @@ def linalg_vector_norm(
     *,
     dtype: Any = None,
 ) -> Array:
-    """The p-norm (`ord`) of all elements, or over the dimensions `dim`; real."""
+    """The p-norm (`ord`) of all elements, or over the dimensions `dim`; real.
+
+    >>> x = flambeau.tensor([[3.0, -4.0], [0.0, 1.0]])
+    >>> flambeau.linalg.vector_norm(x, dim=1)
+    tensor([5., 1.])
+    >>> flambeau.linalg.vector_norm(x, 1), flambeau.linalg.vector_norm(x, flambeau.inf)
+    (tensor(8.), tensor(4.))
+    """
     if dtype is not None:
         x = x.astype(dtype.numpy_dtype)
     if x.dtype.kind in "biu":
@@ -236,7 +261,11 @@ def norm(
     out: Any = None,
     dtype: Any = None,
 ) -> Array:
-    """The p-norm over `dim`; "fro" is the 2-norm, "nuc" the sum of the singular values."""
+    """The p-norm over `dim`; "fro" is the 2-norm, "nuc" the sum of the singular values.
+
+    >>> flambeau.norm(flambeau.tensor([[3.0, 4.0], [6.0, 8.0]]), dim=1)
+    tensor([ 5., 10.])
+    """
     into = {} if out is None else {"out": out}
     if p == "nuc":
         pair = (-2, -1) if dim is None else dim
@@ -247,13 +276,22 @@ def norm(
 
 @composite()
 def dist(m: Any, input: Array, other: Array, p: float = 2) -> Array:
-    """The p-norm of input - other."""
+    """The p-norm of input - other.
+
+    >>> flambeau.dist(flambeau.tensor([1.0, 2.0]), flambeau.tensor([4.0, -2.0]))
+    tensor(5.)
+    """
     return m.linalg_vector_norm(m.sub(input, other), p)
 
 
 @composite(inplace=True, out=True)
 def renorm(m: Any, input: Array, p: float, dim: int, maxnorm: float) -> Array:
-    """`input` with every slice along `dim` whose p-norm exceeds `maxnorm` scaled down to it."""
+    """`input` with every slice along `dim` whose p-norm exceeds `maxnorm` scaled down to it.
+
+    >>> flambeau.renorm(flambeau.tensor([[3.0, 4.0], [0.5, 0.0]]), p=2, dim=0, maxnorm=1)
+    tensor([[0.6000, 0.8000],
+            [0.5000, 0.0000]])
+    """
     if input.ndim < 2:
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.ndim}")
     d = wrap_dim(dim, input.ndim)
@@ -340,7 +378,13 @@ def quantile(
     *,
     interpolation: str = "linear",
 ) -> Array:
-    """The `q`-quantiles (numbers in [0, 1]) of all elements or along `dim`, q's shape in front."""
+    """The `q`-quantiles (numbers in [0, 1]) of all elements or along `dim`, q's shape in front.
+
+    >>> flambeau.quantile(flambeau.tensor([1.0, 2.0, 3.0, 10.0]), flambeau.tensor([0.0, 0.5, 1.0]))
+    tensor([ 1.0000,  2.5000, 10.0000])
+    >>> flambeau.quantile(flambeau.tensor([1.0, 2.0]), 0.25, interpolation="higher")
+    tensor(2.)
+    """
     return _quantile(m, "quantile", input, q, dim, keepdim, interpolation, False)
 
 
@@ -354,7 +398,11 @@ def nanquantile(
     *,
     interpolation: str = "linear",
 ) -> Array:
-    """The `q`-quantiles of what is not NaN."""
+    """The `q`-quantiles of what is not NaN.
+
+    >>> flambeau.nanquantile(flambeau.tensor([1.0, flambeau.nan, 3.0]), 0.5)
+    tensor(2.)
+    """
     return _quantile(m, "nanquantile", input, q, dim, keepdim, interpolation, True)
 
 
@@ -389,7 +437,12 @@ def _check_cov_weights(m: Any, input: Any, fweights: Any, aweights: Any) -> None
 def cov(
     m: Any, input: Array, *, correction: int = 1, fweights: Any = None, aweights: Any = None
 ) -> Array:
-    """The covariance matrix of variables in rows, optionally weighted by observation."""
+    """The covariance matrix of variables in rows, optionally weighted by observation.
+
+    >>> flambeau.cov(flambeau.tensor([[0.0, 1.0, 2.0], [4.0, 2.0, 0.0]]))
+    tensor([[ 1., -2.],
+            [-2.,  4.]])
+    """
     if input.ndim > 2:
         raise RuntimeError(
             f"cov(): expected input to have two or fewer dimensions but got an input with "
@@ -425,7 +478,12 @@ def _larger(a: float, b: float) -> float:
 
 @composite()
 def corrcoef(m: Any, input: Array) -> Array:
-    """The matrix of correlation coefficients of variables in rows."""
+    """The matrix of correlation coefficients of variables in rows.
+
+    >>> flambeau.corrcoef(flambeau.tensor([[0.0, 2.0], [3.0, 1.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
     if input.ndim > 2:
         raise RuntimeError(
             "corrcoef(): expected input to have two or fewer dimensions but got an input with "

@@ -62,7 +62,12 @@ def _not_positive(info: int) -> str:
     grad={"input": lambda m, g, out, upper: _cholesky_gradient(m, g, out, upper)},
 )
 def linalg_cholesky(input: Array, upper: bool = False) -> Array:
-    """L with L L^H = input, lower triangular (or its conjugate transpose with `upper`)."""
+    """L with L L^H = input, lower triangular (or its conjugate transpose with `upper`).
+
+    >>> flambeau.linalg.cholesky(flambeau.tensor([[4.0, 2.0], [2.0, 10.0]]))
+    tensor([[2., 0.],
+            [1., 3.]])
+    """
     check_matrix("linalg.cholesky", input, square=True)
     factors, info = _cholesky_factors(input, upper)
     check_infos("linalg.cholesky", info, _not_positive)
@@ -81,7 +86,12 @@ def linalg_cholesky(input: Array, upper: bool = False) -> Array:
 def linalg_cholesky_ex(
     input: Array, *, upper: bool = False, check_errors: bool = False
 ) -> tuple[Array, Array]:
-    """The Cholesky factors, and 0 or the order of the first minor that is not positive (int32)."""
+    """The Cholesky factors, and 0 or the order of the first minor that is not positive (int32).
+
+    >>> L, info = flambeau.linalg.cholesky_ex(flambeau.tensor([[[9.0]], [[-9.0]]]))
+    >>> info
+    tensor([0, 1], dtype=torch.int32)
+    """
     check_matrix("linalg.cholesky_ex", input, square=True)
     factors, info = _cholesky_factors(input, upper)
     if check_errors:
@@ -114,7 +124,13 @@ def _solved_by_factor(factor_: Array, b: Array, upper: bool) -> Array:
     },
 )
 def cholesky_solve(input: Array, L: Array, upper: bool = False) -> Array:
-    """X with A X = input, where `L` is the Cholesky factor of A."""
+    """X with A X = input, where `L` is the Cholesky factor of A.
+
+    >>> L = flambeau.tensor([[2.0, 0.0], [1.0, 3.0]])
+    >>> flambeau.cholesky_solve(flambeau.tensor([[8.0], [22.0]]), L)
+    tensor([[1.],
+            [2.]])
+    """
     if input.ndim < 2 or L.ndim < 2:
         raise RuntimeError(
             "cholesky_solve: b and u should have at least 2 dimensions, but have "
@@ -141,7 +157,12 @@ def _inverse_gradient(m: Any, g: Any, out: Any, factor_: Any, upper: bool) -> An
     },
 )
 def cholesky_inverse(L: Array, upper: bool = False) -> Array:
-    """The inverse of A, where `L` is the Cholesky factor of A."""
+    """The inverse of A, where `L` is the Cholesky factor of A.
+
+    >>> flambeau.cholesky_inverse(flambeau.tensor([[1.0, 0.0], [1.0, 1.0]]))
+    tensor([[ 2., -1.],
+            [-1.,  1.]])
+    """
     check_matrix("cholesky_inverse", L, square=True)
     eye = np.broadcast_to(np.eye(L.shape[-1], dtype=L.dtype), L.shape)
     return _solved_by_factor(L, eye, upper)
@@ -191,6 +212,11 @@ def linalg_ldl_factor_ex(
 
     A = L D L^T (L D L^H if `hermitian`) up to the pivots, from A's lower triangle. Pivots are int32
     and count from one; two equal negative ones mark a block of two rows (Bunch and Kaufman, 1977).
+
+    >>> LD, pivots, info = flambeau.linalg.ldl_factor_ex(flambeau.tensor([[4.0, 2.0], [2.0, 3.0]]))
+    >>> LD, info
+    (tensor([[4.0000, 0.0000],
+            [0.5000, 2.0000]]), tensor(0, dtype=torch.int32))
     """
     check_matrix("torch.linalg.ldl_factor_ex", A, square=True)
     compact, pivots, info = _ldl_factors(A, hermitian)
@@ -209,7 +235,13 @@ def linalg_ldl_factor_ex(
     excuse="PyTorch has no derivative for it",
 )
 def linalg_ldl_factor(A: Array, *, hermitian: bool = False) -> tuple[Array, Array]:
-    """`linalg_ldl_factor_ex` without infos; LinAlgError where D is singular."""
+    """`linalg_ldl_factor_ex` without infos; LinAlgError where D is singular.
+
+    >>> LD, pivots = flambeau.linalg.ldl_factor(flambeau.tensor([[4.0, 2.0], [2.0, 3.0]]))
+    >>> LD, pivots
+    (tensor([[4.0000, 0.0000],
+            [0.5000, 2.0000]]), tensor([1, 2], dtype=torch.int32))
+    """
     check_matrix("torch.linalg.ldl_factor", A, square=True)
     compact, pivots, info = _ldl_factors(A, hermitian)
     check_infos("linalg.ldl_factor", info, _no_ldl)
@@ -263,7 +295,13 @@ def _is_pivoting(pivots: Array) -> bool:
     excuse="PyTorch has no derivative for it",
 )
 def linalg_ldl_solve(LD: Array, pivots: Array, B: Array, *, hermitian: bool = False) -> Array:
-    """X with A X = B, where `LD` and `pivots` are the LDL factorization of A."""
+    """X with A X = B, where `LD` and `pivots` are the LDL factorization of A.
+
+    >>> LD, pivots = flambeau.linalg.ldl_factor(flambeau.tensor([[4.0, 2.0], [2.0, 3.0]]))
+    >>> flambeau.linalg.ldl_solve(LD, pivots, flambeau.tensor([[8.0], [8.0]]))
+    tensor([[1.],
+            [2.]])
+    """
     _check_ldl(LD, pivots, B)
     lead = common_shape([LD.shape[:-2], B.shape[:-2]])
     out = np.array(np.broadcast_to(B, (*lead, *B.shape[-2:])))

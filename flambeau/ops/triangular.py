@@ -53,7 +53,13 @@ def linalg_solve_triangular(
     left: bool = True,
     unitriangular: bool = False,
 ) -> Array:
-    """X with A X = B (X A = B unless `left`), where only one triangle of A is read."""
+    """X with A X = B (X A = B unless `left`), where only one triangle of A is read.
+
+    >>> A, B = flambeau.tensor([[2.0, 0.0], [1.0, 4.0]]), flambeau.tensor([[2.0], [9.0]])
+    >>> flambeau.linalg.solve_triangular(A, B, upper=False)
+    tensor([[1.],
+            [2.]])
+    """
     check_matrix("linalg.solve_triangular", A, square=True)
     check_right_hand_side("linalg.solve_triangular", A, B, left)
     return solved(A, B.astype(A.dtype, copy=False), upper=upper, left=left, unit=unitriangular)
@@ -130,7 +136,13 @@ def triangular_solve(
     transpose: bool = False,
     unitriangular: bool = False,
 ) -> tuple[Array, Array]:
-    """X with A X = input for triangular A, and A itself."""
+    """X with A X = input for triangular A, and A itself.
+
+    >>> A = flambeau.tensor([[1.0, 2.0], [0.0, 4.0]])
+    >>> flambeau.triangular_solve(flambeau.tensor([[5.0], [4.0]]), A).solution
+    tensor([[3.],
+            [1.]])
+    """
     a = m.transpose(A, -2, -1) if transpose else A
     x = m.linalg_solve_triangular(a, input, upper=upper != transpose, unitriangular=unitriangular)
     return x, m.clone(A)

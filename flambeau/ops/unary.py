@@ -6,10 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from ..backends.cpu.elementwise import Fused
-from ..compiler.expressions import trace
 from .promotion import floated
 from .record import TO_FLOAT, Array, Op, composite, pointwise, structured
 
@@ -33,18 +29,6 @@ def _smooth(
     )
 
 
-def _stepped(name: str, doc: str, refuse: str = "bc", **options: Any) -> Op:
-    """A piecewise constant function: its derivative is zero."""
-    return pointwise(
-        f"{name}(input)",
-        lambda m, x: getattr(m, name)(x),
-        partials=(lambda m: 0,),
-        refuse=refuse,
-        doc=doc,
-        **options,
-    )
-
-
 # ---------------------------------------------------------------- sign and size
 neg = pointwise(
     "neg(input)",
@@ -52,7 +36,11 @@ neg = pointwise(
     partials=(lambda m: -1,),
     aliases=("negative",),
     refuse="b",
-    doc="-input.",
+    doc="""The negative of each element; RuntimeError for truth values.
+
+    >>> flambeau.neg(flambeau.tensor([1.5, -2.0]))
+    tensor([-1.5000,  2.0000])
+    """,
 )
 positive = pointwise(
     "positive(input)",
@@ -61,7 +49,11 @@ positive = pointwise(
     inplace=False,
     out=False,
     refuse="b",
-    doc="input itself.",
+    doc="""`input` itself; RuntimeError for truth values.
+
+    >>> flambeau.positive(flambeau.tensor([1, -2]))
+    tensor([ 1, -2])
+    """,
 )
 abs = pointwise(
     "abs(input)",
@@ -70,14 +62,32 @@ abs = pointwise(
     aliases=("absolute",),
     result="real",
     refuse="b",
-    doc="The size of input; real for complex input.",
+    doc="""The size of each element; real for complex input.
+
+    >>> flambeau.abs(flambeau.tensor([-3, 4])), flambeau.abs(flambeau.tensor([3 + 4j]))
+    (tensor([3, 4]), tensor([5.]))
+    """,
 )
-sign = _stepped("sign", "-1, 0 or 1: the sign of input; 0 for NaN.", refuse="c")
+sign = pointwise(
+    "sign(input)",
+    lambda m, x: m.sign(x),
+    partials=(lambda m: 0,),
+    refuse="c",
+    doc="""-1, 0 or 1: the sign of each element; 0 for NaN. RuntimeError for complex input.
+
+    >>> flambeau.sign(flambeau.tensor([-2.5, 0.0, flambeau.inf]))
+    tensor([-1.,  0.,  1.])
+    """,
+)
 sgn = pointwise(
     "sgn(input)",
     lambda m, x: m.sgn(x),
     grad={"input": lambda m, g, input, out: _sgn_gradient(m, g, input, out)},
-    doc="The direction input / |input|, zero at zero.",
+    doc="""The direction input / |input|, zero at zero.
+
+    >>> flambeau.sgn(flambeau.tensor([3 + 4j, 0j])), flambeau.sgn(flambeau.tensor([-7]))
+    (tensor([0.6000+0.8000j, 0.0000+0.0000j]), tensor([-1]))
+    """,
 )
 
 
@@ -94,41 +104,223 @@ square = pointwise(
     partials=(lambda m, input: 2 * input,),
     node="PowBackward0",
     result="number",
-    doc="input * input; truth values count as integers.",
+    doc="""input * input; truth values count as integers.
+
+    >>> flambeau.square(flambeau.tensor([-3, 4]))
+    tensor([ 9, 16])
+    """,
 )
-reciprocal = _smooth("reciprocal", lambda m, out: -(out * out), "1 / input.")
-sqrt = _smooth("sqrt", lambda m, out: 0.5 / out, "The square root; NaN for negative numbers.")
-rsqrt = _smooth("rsqrt", lambda m, out: -0.5 * (out * out * out), "1 / sqrt(input).")
+reciprocal = _smooth(
+    "reciprocal",
+    lambda m, out: -(out * out),
+    """1 / input; integers give floats.
+
+    >>> flambeau.reciprocal(flambeau.tensor([4, -2, 0]))
+    tensor([ 0.2500, -0.5000,     inf])
+    """,
+)
+sqrt = _smooth(
+    "sqrt",
+    lambda m, out: 0.5 / out,
+    """The square root of each element; NaN for negative numbers, integers give floats.
+
+    >>> flambeau.sqrt(flambeau.tensor([9, 2, -1]))
+    tensor([3.0000, 1.4142,    nan])
+    """,
+)
+rsqrt = _smooth(
+    "rsqrt",
+    lambda m, out: -0.5 * (out * out * out),
+    """1 / sqrt(input); integers give floats.
+
+    >>> flambeau.rsqrt(flambeau.tensor([4, 16, 0]))
+    tensor([0.5000, 0.2500,    inf])
+    """,
+)
 
 # ---------------------------------------------------------------- exponentials and logarithms
-exp = _smooth("exp", lambda m, out: out, "e to the power input.")
-expm1 = _smooth("expm1", lambda m, out: out + 1, "exp(input) - 1, exact for small input.",
-                aliases=("special_expm1",))  # fmt: skip
-exp2 = _smooth("exp2", lambda m, out: out * _LN2, "2 to the power input.")
-log = _smooth("log", lambda m, input: 1 / input, "The natural logarithm.")
-log1p = _smooth("log1p", lambda m, input: 1 / (input + 1), "log(1 + input), exact for small input.")
-log2 = _smooth("log2", lambda m, input: 1 / (input * _LN2), "The logarithm to base 2.")
-log10 = _smooth("log10", lambda m, input: 1 / (input * _LN10), "The logarithm to base 10.")
+exp = _smooth(
+    "exp",
+    lambda m, out: out,
+    """e to the power of each element; integers give floats.
+
+    >>> flambeau.exp(flambeau.tensor([0, 1, -1]))
+    tensor([1.0000, 2.7183, 0.3679])
+    """,
+)
+expm1 = _smooth(
+    "expm1",
+    lambda m, out: out + 1,
+    """exp(input) - 1, exact for small input.
+
+    >>> flambeau.expm1(flambeau.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.7183])
+    >>> flambeau.expm1(flambeau.tensor(1e-10)) > 0, flambeau.exp(flambeau.tensor(1e-10)) - 1 > 0
+    (tensor(True), tensor(False))
+    """,
+    aliases=("special_expm1",),
+)
+exp2 = _smooth(
+    "exp2",
+    lambda m, out: out * _LN2,
+    """2 to the power of each element; integers give floats.
+
+    >>> flambeau.exp2(flambeau.tensor([-1, 0, 3]))
+    tensor([0.5000, 1.0000, 8.0000])
+    """,
+)
+log = _smooth(
+    "log",
+    lambda m, input: 1 / input,
+    """The natural logarithm of each element; -infinity at zero, NaN below.
+
+    >>> flambeau.log(flambeau.tensor([1.0, 2.0, 0.0, -1.0]))
+    tensor([0.0000, 0.6931,   -inf,    nan])
+    """,
+)
+log1p = _smooth(
+    "log1p",
+    lambda m, input: 1 / (input + 1),
+    """log(1 + input), exact for small input.
+
+    >>> flambeau.log1p(flambeau.tensor([0.0, 1.0, -1.0]))
+    tensor([0.0000, 0.6931,   -inf])
+    """,
+)
+log2 = _smooth(
+    "log2",
+    lambda m, input: 1 / (input * _LN2),
+    """The logarithm of each element to base 2; -infinity at zero, NaN below.
+
+    >>> flambeau.log2(flambeau.tensor([8.0, 0.3, 0.0]))
+    tensor([ 3.0000, -1.7370,    -inf])
+    """,
+)
+log10 = _smooth(
+    "log10",
+    lambda m, input: 1 / (input * _LN10),
+    """The logarithm of each element to base 10; -infinity at zero, NaN below.
+
+    >>> flambeau.log10(flambeau.tensor([0.5, 20.0]))
+    tensor([-0.3010,  1.3010])
+    """,
+)
 
 # ---------------------------------------------------------------- circular and hyperbolic
-sin = _smooth("sin", lambda m, input: m.cos(input), "The sine.")
-cos = _smooth("cos", lambda m, input: -m.sin(input), "The cosine.")
-tan = _smooth("tan", lambda m, out: 1 + out * out, "The tangent.")
-asin = _smooth("asin", lambda m, input: m.rsqrt(1 - input * input), "The inverse sine.",
-               aliases=("arcsin",))  # fmt: skip
-acos = _smooth("acos", lambda m, input: -m.rsqrt(1 - input * input), "The inverse cosine.",
-               aliases=("arccos",))  # fmt: skip
-atan = _smooth("atan", lambda m, input: 1 / (input * input + 1), "The inverse tangent.",
-               aliases=("arctan",))  # fmt: skip
-sinh = _smooth("sinh", lambda m, input: m.cosh(input), "The hyperbolic sine.")
-cosh = _smooth("cosh", lambda m, input: m.sinh(input), "The hyperbolic cosine.")
-tanh = _smooth("tanh", lambda m, out: 1 - out * out, "The hyperbolic tangent.")
-asinh = _smooth("asinh", lambda m, input: m.rsqrt(input * input + 1),
-                "The inverse hyperbolic sine.", aliases=("arcsinh",))  # fmt: skip
-acosh = _smooth("acosh", lambda m, input: m.rsqrt(input - 1) * m.rsqrt(input + 1),
-                "The inverse hyperbolic cosine.", aliases=("arccosh",))  # fmt: skip
-atanh = _smooth("atanh", lambda m, input: 1 / (1 - input * input),
-                "The inverse hyperbolic tangent.", aliases=("arctanh",))  # fmt: skip
+sin = _smooth(
+    "sin",
+    lambda m, input: m.cos(input),
+    """The sine of each element, in radians.
+
+    >>> flambeau.sin(flambeau.tensor([0.0, flambeau.pi / 6, flambeau.pi / 2]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """,
+)
+cos = _smooth(
+    "cos",
+    lambda m, input: -m.sin(input),
+    """The cosine of each element, in radians.
+
+    >>> flambeau.cos(flambeau.tensor([0.0, flambeau.pi / 3, flambeau.pi]))
+    tensor([ 1.0000,  0.5000, -1.0000])
+    """,
+)
+tan = _smooth(
+    "tan",
+    lambda m, out: 1 + out * out,
+    """The tangent of each element, in radians.
+
+    >>> flambeau.tan(flambeau.tensor([0.0, flambeau.pi / 4, 1.0]))
+    tensor([0.0000, 1.0000, 1.5574])
+    """,
+)
+asin = _smooth(
+    "asin",
+    lambda m, input: m.rsqrt(1 - input * input),
+    """The angle in [-pi/2, pi/2] with this sine; NaN outside [-1, 1].
+
+    >>> flambeau.asin(flambeau.tensor([0.5, 1.0, 2.0]))
+    tensor([0.5236, 1.5708,    nan])
+    """,
+    aliases=("arcsin",),
+)
+acos = _smooth(
+    "acos",
+    lambda m, input: -m.rsqrt(1 - input * input),
+    """The angle in [0, pi] with this cosine; NaN outside [-1, 1].
+
+    >>> flambeau.acos(flambeau.tensor([1.0, 0.5, -1.0]))
+    tensor([0.0000, 1.0472, 3.1416])
+    """,
+    aliases=("arccos",),
+)
+atan = _smooth(
+    "atan",
+    lambda m, input: 1 / (input * input + 1),
+    """The angle in [-pi/2, pi/2] with this tangent.
+
+    >>> flambeau.atan(flambeau.tensor([0.0, 1.0, -flambeau.inf]))
+    tensor([ 0.0000,  0.7854, -1.5708])
+    """,
+    aliases=("arctan",),
+)
+sinh = _smooth(
+    "sinh",
+    lambda m, input: m.cosh(input),
+    """The hyperbolic sine of each element.
+
+    >>> flambeau.sinh(flambeau.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.1752])
+    """,
+)
+cosh = _smooth(
+    "cosh",
+    lambda m, input: m.sinh(input),
+    """The hyperbolic cosine of each element.
+
+    >>> flambeau.cosh(flambeau.tensor([0.0, 1.0]))
+    tensor([1.0000, 1.5431])
+    """,
+)
+tanh = _smooth(
+    "tanh",
+    lambda m, out: 1 - out * out,
+    """The hyperbolic tangent of each element, between -1 and 1.
+
+    >>> flambeau.tanh(flambeau.tensor([0.0, 1.0, -100.0]))
+    tensor([ 0.0000,  0.7616, -1.0000])
+    """,
+)
+asinh = _smooth(
+    "asinh",
+    lambda m, input: m.rsqrt(input * input + 1),
+    """The inverse hyperbolic sine of each element.
+
+    >>> flambeau.asinh(flambeau.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8814])
+    """,
+    aliases=("arcsinh",),
+)
+acosh = _smooth(
+    "acosh",
+    lambda m, input: m.rsqrt(input - 1) * m.rsqrt(input + 1),
+    """The inverse hyperbolic cosine of each element; NaN below 1.
+
+    >>> flambeau.acosh(flambeau.tensor([1.0, 2.0, 0.0]))
+    tensor([0.0000, 1.3170,    nan])
+    """,
+    aliases=("arccosh",),
+)
+atanh = _smooth(
+    "atanh",
+    lambda m, input: 1 / (1 - input * input),
+    """The inverse hyperbolic tangent of each element; infinite at -1 and 1, NaN outside.
+
+    >>> flambeau.atanh(flambeau.tensor([0.0, 0.5, 1.0]))
+    tensor([0.0000, 0.5493,    inf])
+    """,
+    aliases=("arctanh",),
+)
 sinc = pointwise(
     "sinc(input)",
     lambda m, x: m.sinc(x),
@@ -141,32 +333,102 @@ sinc = pointwise(
     ),
     promote=TO_FLOAT,
     aliases=("special_sinc",),
-    doc="sin(pi input) / (pi input), 1 at zero.",
+    doc="""sin(pi input) / (pi input), 1 at zero.
+
+    >>> flambeau.sinc(flambeau.tensor([0.0, 0.5]))
+    tensor([1.0000, 0.6366])
+    """,
 )
 
 # ---------------------------------------------------------------- sigmoid and special functions
-sigmoid = _smooth("sigmoid", lambda m, out: out * (1 - out), "1 / (1 + exp(-input)).",
-                  aliases=("special_expit",))  # fmt: skip
-erf = _smooth("erf", lambda m, input: _TWO_OVER_ROOT_PI * m.exp(-(input * input)),
-              "The error function.", real=True, aliases=("special_erf",))  # fmt: skip
-erfc = _smooth("erfc", lambda m, input: -_TWO_OVER_ROOT_PI * m.exp(-(input * input)),
-               "1 - erf(input).", real=True, aliases=("special_erfc",))  # fmt: skip
-erfinv = _smooth("erfinv", lambda m, out: m.exp(out * out) / _TWO_OVER_ROOT_PI,
-                 "The inverse of the error function.", real=True,
-                 aliases=("special_erfinv",))  # fmt: skip
-lgamma = _smooth("lgamma", lambda m, input: m.digamma(input), "log |Gamma(input)|.", real=True,
-                 aliases=("special_gammaln",))  # fmt: skip
-digamma = _smooth("digamma", lambda m, input: m.polygamma_of(input, 1),
-                  "The derivative of lgamma.", real=True,
-                  aliases=("special_digamma", "special_psi"))  # fmt: skip
-i0 = _smooth("i0", lambda m, input: m.i1(input), "The modified Bessel function of order 0.",
-             real=True, aliases=("special_i0",))  # fmt: skip
+sigmoid = _smooth(
+    "sigmoid",
+    lambda m, out: out * (1 - out),
+    """1 / (1 + exp(-input)), between 0 and 1; integers give floats.
+
+    >>> flambeau.sigmoid(flambeau.tensor([-1, 0, 1]))
+    tensor([0.2689, 0.5000, 0.7311])
+    """,
+    aliases=("special_expit",),
+)
+erf = _smooth(
+    "erf",
+    lambda m, input: _TWO_OVER_ROOT_PI * m.exp(-(input * input)),
+    """The error function of each element, between -1 and 1; real input only.
+
+    >>> flambeau.erf(flambeau.tensor([0.0, 0.5, 10.0]))
+    tensor([0.0000, 0.5205, 1.0000])
+    """,
+    real=True,
+    aliases=("special_erf",),
+)
+erfc = _smooth(
+    "erfc",
+    lambda m, input: -_TWO_OVER_ROOT_PI * m.exp(-(input * input)),
+    """1 - erf(input), without cancellation for large input.
+
+    >>> flambeau.erfc(flambeau.tensor([0.0, 0.5, 1.0]))
+    tensor([1.0000, 0.4795, 0.1573])
+    >>> flambeau.erfc(flambeau.tensor(5.0)) > 0, 1 - flambeau.erf(flambeau.tensor(5.0)) > 0
+    (tensor(True), tensor(False))
+    """,
+    real=True,
+    aliases=("special_erfc",),
+)
+erfinv = _smooth(
+    "erfinv",
+    lambda m, out: m.exp(out * out) / _TWO_OVER_ROOT_PI,
+    """The inverse of the error function; infinite at -1 and 1, NaN outside.
+
+    >>> flambeau.erfinv(flambeau.tensor([0.0, 0.5, -1.0]))
+    tensor([0.0000, 0.4769,   -inf])
+    """,
+    real=True,
+    aliases=("special_erfinv",),
+)
+lgamma = _smooth(
+    "lgamma",
+    lambda m, input: m.digamma(input),
+    """log |Gamma(input)|; infinite at 0, -1, -2, ...
+
+    >>> flambeau.lgamma(flambeau.tensor([1.0, 5.0, 0.5]))
+    tensor([0.0000, 3.1781, 0.5724])
+    """,
+    real=True,
+    aliases=("special_gammaln",),
+)
+digamma = _smooth(
+    "digamma",
+    lambda m, input: m.polygamma_of(input, 1),
+    """The derivative of lgamma; NaN at -1, -2, ...
+
+    >>> flambeau.digamma(flambeau.tensor([1.0, 2.0]))
+    tensor([-0.5772,  0.4228])
+    """,
+    real=True,
+    aliases=("special_digamma", "special_psi"),
+)
+i0 = _smooth(
+    "i0",
+    lambda m, input: m.i1(input),
+    """The modified Bessel function of the first kind of order 0.
+
+    >>> flambeau.i0(flambeau.tensor([0.0, 1.0, 2.0]))
+    tensor([1.0000, 1.2661, 2.2796])
+    """,
+    real=True,
+    aliases=("special_i0",),
+)
 i1 = _smooth(
     "i1",
     lambda m, input, out: m.where(
         m.eq(input, 0), 0.5, m.i0(input) - out / m.where(m.eq(input, 0), 1, input)
     ),
-    "The modified Bessel function of order 1.",
+    """The modified Bessel function of the first kind of order 1.
+
+    >>> flambeau.special.i1(flambeau.tensor([0.0, 1.0, -1.0]))
+    tensor([ 0.0000,  0.5652, -0.5652])
+    """,
     real=True,
     method=False,
     inplace=False,
@@ -187,7 +449,11 @@ polygamma_of = pointwise(
 
 @composite(method=False, out=True, aliases=("special_polygamma",))
 def polygamma(m: Any, n: int, input: Array) -> Array:
-    """The derivative of order `n` of digamma at `input`."""
+    """The derivative of order `n` of digamma at `input`.
+
+    >>> flambeau.polygamma(1, flambeau.tensor([1.0, 2.0]))
+    tensor([1.6449, 0.6449])
+    """
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
     return m.digamma(input) if n == 0 else m.polygamma_of(input, n)
@@ -195,7 +461,11 @@ def polygamma(m: Any, n: int, input: Array) -> Array:
 
 @composite(inplace=True, out=True, aliases=("special_multigammaln",))
 def mvlgamma(m: Any, input: Array, p: int) -> Array:
-    """log of the multivariate gamma function of dimension `p`, for input > (p - 1) / 2."""
+    """log of the multivariate gamma function of dimension `p`, for input > (p - 1) / 2.
+
+    >>> flambeau.mvlgamma(flambeau.tensor([2.0, 3.0]), p=2)
+    tensor([0.4516, 1.5502])
+    """
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
     x = m.floating(input)
@@ -207,7 +477,13 @@ def mvlgamma(m: Any, input: Array, p: int) -> Array:
 
 @composite(out=True, inplace=True, aliases=("special_logit",))
 def logit(m: Any, input: Array, eps: float | None = None) -> Array:
-    """log(input / (1 - input)); with `eps`, input is first clamped to [eps, 1 - eps]."""
+    """log(input / (1 - input)); with `eps`, input is first clamped to [eps, 1 - eps].
+
+    >>> flambeau.logit(flambeau.tensor([0.5, 0.9]))
+    tensor([0.0000, 2.1972])
+    >>> flambeau.logit(flambeau.tensor([0.0]), eps=0.25)
+    tensor([-1.0986])
+    """
     x = m.floating(input)
     if eps is not None:
         x = m.clamp(x, eps, 1 - eps)
@@ -231,27 +507,8 @@ logit_of = pointwise(
     doc="log(input / (1 - input)).",
 )
 
-# ---------------------------------------------------------------- rounding
-ceil = _stepped("ceil", "input rounded up.")
-floor = _stepped("floor", "input rounded down.")
-trunc = _stepped("trunc", "input rounded towards zero.", aliases=("fix",))
-frac = pointwise(
-    "frac(input)",
-    lambda m, x: m.frac(x),
-    partials=(lambda m: 1,),
-    refuse="bic",
-    doc="What is left of input after truncation; it has input's sign.",
-)
-round = pointwise(
-    "round(input, *, decimals=0)",
-    lambda m, x, decimals: m.round_to(x, decimals),
-    partials=(lambda m: 0,),
-    refuse="bc",
-    aliases=("special_round",),
-    doc="input rounded to so many decimals, halves to the even neighbour.",
-)
 
-
+# ---------------------------------------------------------------- angles and types
 def _refuse_complex(m: Any, name: str, input: Any) -> None:
     if m.dtype(input).is_complex:
         raise RuntimeError(f"{name} is not supported for complex tensors.")
@@ -259,14 +516,22 @@ def _refuse_complex(m: Any, name: str, input: Any) -> None:
 
 @composite(inplace=True, out=True)
 def deg2rad(m: Any, input: Array) -> Array:
-    """Degrees to radians."""
+    """Degrees to radians.
+
+    >>> flambeau.deg2rad(flambeau.tensor([0, 90, -180]))
+    tensor([ 0.0000,  1.5708, -3.1416])
+    """
     _refuse_complex(m, "deg2rad", input)
     return m.mul(m.floating(input), _PI / 180.0)
 
 
 @composite(inplace=True, out=True)
 def rad2deg(m: Any, input: Array) -> Array:
-    """Radians to degrees."""
+    """Radians to degrees.
+
+    >>> flambeau.rad2deg(flambeau.tensor([0.0, flambeau.pi]))
+    tensor([  0., 180.])
+    """
     _refuse_complex(m, "rad2deg", input)
     return m.mul(m.floating(input), 180.0 / _PI)
 
@@ -275,76 +540,3 @@ def rad2deg(m: Any, input: Array) -> Array:
 def floating(input: Array) -> Array:
     """`input`, integers and bools as the default float."""
     return floated(input)
-
-
-@structured(
-    inplace=True,
-    out=True,
-    grad={"input": lambda m, g, input: m.where(m.isfinite(input), g, 0)},
-)
-def nan_to_num(
-    input: Array, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
-) -> Array:
-    """`input` with NaN replaced by `nan` (zero) and infinities by numbers (the extreme ones)."""
-    if input.dtype.kind in "biu":
-        return input.copy()
-    if input.dtype.kind == "c":
-        out = np.empty_like(input)
-        out.real = nan_to_num.forward(input.real, nan, posinf, neginf)
-        out.imag = nan_to_num.forward(input.imag, nan, posinf, neginf)
-        return out
-    from ml_dtypes import finfo
-
-    kind, limits = input.dtype, finfo(input.dtype)
-    numbers = [
-        np.asarray(given if given is not None else usual).astype(kind)
-        for given, usual in ((nan, 0.0), (posinf, limits.max), (neginf, limits.min))
-    ]
-    if input.size >= _ORDINARY.least:
-        work = np.dtype(np.float32) if kind.itemsize < 4 else kind
-        found = _ORDINARY.convert([input, *numbers], work, kind)
-        if found is not None:
-            return found
-    return _ordinary(input, *numbers)
-
-
-def _ordinary(x: Array, nan: Array, high: Array, low: Array) -> Array:
-    out = x.copy()
-    out[np.isnan(x)] = nan
-    out[x == np.inf] = high
-    out[x == -np.inf] = low
-    return out
-
-
-_ORDINARY = Fused(
-    "nan_to_num",
-    trace(
-        lambda m, x, nan, high, low: m.where(
-            m.isnan(x), nan, m.where(x >= math.inf, high, m.where(x <= -math.inf, low, x))
-        )
-    ),
-    ("x", "nan", "high", "low"),
-    _ordinary,
-)
-
-
-@structured(outputs=2, fields=("mantissa", "exponent"), result="frexp", out=True,
-            grad={"input": lambda m, g, out1: m.ldexp(g[0], -out1)})  # fmt: skip
-def frexp(input: Array) -> tuple[Array, Array]:
-    """Mantissa in [0.5, 1) and exponent (int32) with input = mantissa * 2^exponent."""
-    if input.dtype.kind in "biu":
-        raise RuntimeError("torch.frexp() only supports floating-point dtypes")
-    wide = input.astype(np.float32) if input.dtype.itemsize < 4 else input
-    mantissa, exponent = np.frexp(wide)
-    return mantissa.astype(input.dtype, copy=False), np.asarray(exponent, np.int32)
-
-
-signbit = pointwise(
-    "signbit(input)",
-    lambda m, x: m.signbit(x),
-    promote="compare",
-    inplace=False,
-    refuse="c",
-    excuse="a truth value",
-    doc="Whether the sign bit is set: negative numbers, and -0.0.",
-)

@@ -217,7 +217,12 @@ def mse_loss(m: Any, input: Array, target: Array, reduction: Any = "mean") -> Ar
 
 @composite(method=False)
 def l1_loss(m: Any, input: Array, target: Array, reduction: Any = "mean") -> Array:
-    """The absolute error ``|input - target|``, its mean or its sum; the two broadcast."""
+    """The absolute error ``|input - target|``, its mean or its sum; the two broadcast.
+
+    >>> x, y = flambeau.tensor([1.0, 2.0]), flambeau.tensor([2.0, 5.0])
+    >>> F.l1_loss(x, y), F.l1_loss(x, y, reduction="sum")
+    (tensor(2.), tensor(4.))
+    """
     if m.dtype(input).is_complex or m.dtype(target).is_complex:
         return reduce_loss(m, m.abs(input - target), reduction)
     return reduced(m, input, target, "absolute_error_terms", reduction)
@@ -227,7 +232,12 @@ def l1_loss(m: Any, input: Array, target: Array, reduction: Any = "mean") -> Arr
 def smooth_l1_loss(
     m: Any, input: Array, target: Array, reduction: Any = "mean", beta: float = 1.0
 ) -> Array:
-    """Quadratic below an error of `beta`, linear with slope 1 above; `l1_loss` where it is 0."""
+    """Quadratic below an error of `beta`, linear with slope 1 above; `l1_loss` where it is 0.
+
+    >>> x, y = flambeau.tensor([0.0, 0.0]), flambeau.tensor([1.0, 3.0])
+    >>> F.smooth_l1_loss(x, y, reduction="none", beta=2.0)
+    tensor([0.2500, 2.0000])
+    """
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     if beta == 0:
@@ -239,7 +249,12 @@ def smooth_l1_loss(
 def huber_loss(
     m: Any, input: Array, target: Array, reduction: Any = "mean", delta: float = 1.0
 ) -> Array:
-    """Quadratic up to an error of `delta`, linear with slope `delta` above (Huber, 1964)."""
+    """Quadratic up to an error of `delta`, linear with slope `delta` above (Huber, 1964).
+
+    >>> x, y = flambeau.tensor([0.0, 0.0]), flambeau.tensor([1.0, 3.0])
+    >>> F.huber_loss(x, y, reduction="none", delta=2.0)
+    tensor([0.5000, 4.0000])
+    """
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     return reduced(m, input, target, "huber_error_terms", reduction, float(delta))
@@ -252,6 +267,10 @@ def binary_cross_entropy(
     """``-(y log x + (1 - y) log(1 - x))`` of probabilities x in [0, 1], logs kept above -100.
 
     RuntimeError for an input outside [0, 1] or other dtypes than floating point.
+
+    >>> x, y = flambeau.tensor([0.5, 0.0, 1.0]), flambeau.tensor([1.0, 0.0, 0.0])
+    >>> F.binary_cross_entropy(x, y, reduction="none")
+    tensor([  0.6931,   0.0000, 100.0000])
     """
     kind = m.dtype(input)
     if not kind.is_floating_point:
@@ -285,6 +304,10 @@ def binary_cross_entropy_with_logits(
     """`binary_cross_entropy` of ``sigmoid(input)``, computed without overflow.
 
     ``pos_weight`` multiplies the part of the positive targets; it broadcasts against the input.
+
+    >>> x, y = flambeau.tensor([0.0, 100.0]), flambeau.tensor([1.0, 0.0])
+    >>> F.binary_cross_entropy_with_logits(x, y, reduction="none")
+    tensor([  0.6931, 100.0000])
     """
     if pos_weight is None:
         return _weighted(m, input, target, "logistic_loss_terms", weight, reduction)

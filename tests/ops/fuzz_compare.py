@@ -52,6 +52,17 @@ def _values(ours: Any, theirs: Any) -> str:
     rtol, atol = TOLERANCE.get(kind, (1e-7, 1e-8))
     if a.dtype.kind in "biu":
         return "" if np.array_equal(a, b) else f"values: {a!r} for {b!r}"
-    with np.errstate(all="ignore"):
-        same = np.allclose(a, b, rtol, atol, equal_nan=True)
+    same = _near(a, b, rtol, atol)
     return "" if same else f"values: {a!r} for {b!r}"
+
+
+def _near(a: Any, b: Any, rtol: float, atol: float) -> bool:
+    with np.errstate(all="ignore"):
+        if a.dtype.kind != "c":
+            return np.allclose(a, b, rtol, atol, equal_nan=True)
+        # The difference of two complex infinities is no number: compare their parts.
+        finite = np.isfinite(a) & np.isfinite(b)
+        rest = ((x[~finite], y[~finite]) for x, y in ((a.real, b.real), (a.imag, b.imag)))
+        return np.allclose(a[finite], b[finite], rtol, atol) and all(
+            np.allclose(x, y, rtol, atol, equal_nan=True) for x, y in rest
+        )

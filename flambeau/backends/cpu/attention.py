@@ -185,7 +185,8 @@ def reference_attention(
     total = weights.sum(-1, keepdims=True)
     inverse = np.divide(1, total, out=np.zeros_like(total), where=total != 0)
     weights *= inverse
-    return np.matmul(weights, _repeat(v, group)), np.stack([high[..., 0], inverse[..., 0]])
+    out = np.matmul(weights, _repeat(v, group), out=_like(q, v.shape[-1]))
+    return out, np.stack([high[..., 0], inverse[..., 0]])
 
 
 def reference_attention_back(
