@@ -471,7 +471,7 @@ heaviside = pointwise(
     lambda m, x, v: m.heaviside(x, v),
     excuse="a step function",
     numbers="none",
-    refuse="cBd",
+    refuse="cd",
     doc="""The step function: 0 below zero, `values` at zero, 1 above.
 
     >>> flambeau.heaviside(flambeau.tensor([-2.0, 0.0, 3.0]), flambeau.tensor([0.5]))

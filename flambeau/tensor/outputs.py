@@ -96,17 +96,21 @@ def _check(op: Op, out: Any, result: Any, inputs: tuple[Any, ...]) -> None:
 def _check_overlap(op: Op, out: Any, t: Any, apart: bool) -> None:
     """RuntimeError where `out` shares memory with `t` as `op` does not allow."""
     a, b = out._d, getattr(t, "_d", None)
+    if apart and out is t:
+        raise RuntimeError(_SHARED.format(op.name))
     if a.__class__ is not np.ndarray or b.__class__ is not np.ndarray or not a.size:
         return
     if not (_is_dense(a) and _is_dense(b) and np.may_share_memory(a, b)):
         return
     same = a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.strides == b.strides
     if apart or not same:
-        raise RuntimeError(
-            f"{op.name}(): unsupported operation: some elements of the input tensor and the "
-            "written-to tensor refer to a single memory location. Please clone() the tensor "
-            "before performing the operation."
-        )
+        raise RuntimeError(_SHARED.format(op.name))
+
+
+_SHARED = (
+    "{}(): unsupported operation: some elements of the input tensor and the written-to tensor "
+    "refer to a single memory location. Please clone() the tensor before performing the operation."
+)
 
 
 def _is_dense(a: Any) -> bool:

@@ -36,10 +36,11 @@ def arange(
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if step == 0:
         raise RuntimeError("step must be nonzero")
-    if dtype is not None and dtype.category == dtypes.INTEGRAL:
+    kept = dtype or (None if out is None else out.dtype)
+    if kept is not None and kept.category == dtypes.INTEGRAL:
         start, end, step = int(start), int(end), int(step)
         if step == 0:
-            raise ValueError(f"step must be nonzero: it is rounded to zero in {dtype}")
+            raise ValueError(f"step must be nonzero: it is rounded to zero in {kept}")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     integral = all(isinstance(v, (int, np.integer)) for v in (start, end, step))

@@ -178,3 +178,10 @@ def test_whole_numbers_to_negative_powers_are_refused_at_any_size():
     for size in (3, 50_000):
         with pytest.raises(RuntimeError, match="negative integer powers"):
             flambeau.pow(flambeau.ones(size, dtype=flambeau.int64), -1)
+
+
+def test_heaviside_of_truth_values():
+    x, values = flambeau.tensor([True, False, False]), flambeau.tensor([False, True, False])
+    assert flambeau.heaviside(x, values).tolist() == [True, True, False]
+    with pytest.raises(RuntimeError, match="one dtype"):
+        flambeau.heaviside(x, values.float())

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+import flambeau
 from tests.oracle import Scripts, agree
 
 scripts = Scripts()
@@ -312,3 +313,11 @@ def more_memory_than_there_is(L):
 @pytest.mark.filterwarnings("ignore:To copy construct")
 def test_as_in_torch(script):
     agree(script)
+
+
+def test_arange_counts_in_the_type_of_out():
+    assert flambeau.arange(0, 5.5, 1.5, out=flambeau.empty(0, dtype=flambeau.int64)).tolist() == [
+        *range(5)
+    ]
+    with pytest.raises(ValueError, match="rounded to zero"):
+        flambeau.arange(0, 64, 0.5, out=flambeau.empty(0, dtype=flambeau.int64))
