@@ -34,7 +34,7 @@ def _checked(name: str, input: Array, dim: int, index: Array, src: Array | None)
                 f"Index tensor must have the same number of dimensions as src tensor ({name}: "
                 f"shapes {list(index.shape)} and {list(src.shape)})"
             )
-        if any(k > n for k, n in zip(index.shape, src.shape, strict=False)):
+        if any(k > n for k, n in zip(index.shape, src.shape or (1,), strict=False)):
             raise RuntimeError(
                 f"Expected index {list(index.shape)} to be no larger than src {list(src.shape)} "
                 f"({name})"

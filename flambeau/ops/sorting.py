@@ -154,6 +154,10 @@ def unique_of(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
         values, inverse, counts = kernels.unique(input.reshape(-1))
         return values, inverse.reshape(input.shape), counts
     d = wrap_dim(dim, input.ndim)
+    if input.shape.count(0) > 1:
+        raise RuntimeError(
+            "unique: more than one dimension has size 0, so unique cannot be applied along one"
+        )
     if not input.shape[d]:
         return input.copy(), np.zeros(0, np.int64), np.zeros(0, np.int64)
     if not input.size:
