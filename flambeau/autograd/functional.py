@@ -208,26 +208,27 @@ def vhp(
     func: Func, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
     """``func(*inputs)``, a scalar, and the product of `v` with its Hessian."""
-    _, given = _as_tuple(inputs, "The inputs given to", "vhp")
-    vector = _vector(v, given, _ONE_INPUT, "vhp")
-    c = _Call(func, inputs, "vhp", create_graph)
-    grads = _first_gradient(c, strict)
-    _check_second(grads, strict)
-    found = _gradients(grads, c.inputs, vector, create_graph)
-    products = _filled(found, c.inputs, strict, create_graph, "double_back")
-    return c.finished(c.outputs, True), c.finished(products, c.single)
+    return _hessian_product("vhp", func, inputs, v, create_graph, strict)
 
 
 def hvp(
     func: Func, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
-    """``func(*inputs)``, a scalar, and the product of its Hessian with `v`."""
-    _, given = _as_tuple(inputs, "The inputs given to", "hvp")
-    vector = _vector(v, given, _ONE_INPUT, "hvp")
-    c = _Call(func, inputs, "hvp", create_graph)
+    """``func(*inputs)``, a scalar, and the product of its Hessian with `v`.
+
+    The Hessian is symmetric where it exists, so this is the product of `vhp`.
+    """
+    return _hessian_product("hvp", func, inputs, v, create_graph, strict)
+
+
+def _hessian_product(
+    name: str, func: Func, inputs: Any, v: Any, create_graph: bool, strict: bool
+) -> tuple[Any, Any]:
+    _, given = _as_tuple(inputs, "The inputs given to", name)
+    vector = _vector(v, given, _ONE_INPUT, name)
+    c = _Call(func, inputs, name, create_graph)
     grads = _first_gradient(c, strict)
     _check_second(grads, strict)
-    # The Hessian is symmetric where it exists, so this is the product from the other side.
     found = _gradients(grads, c.inputs, vector, create_graph)
     products = _filled(found, c.inputs, strict, create_graph, "double_back")
     return c.finished(c.outputs, True), c.finished(products, c.single)

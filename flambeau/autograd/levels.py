@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..ops.record import Op
+from ..ops.shapes import wrap_dim
 from ..tensor import conversion, indexing, random
 from ..tensor.core import TensorCore, new
 from ..tensor.inplace import become
@@ -188,7 +189,7 @@ class Wrapped(Tensor):
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
         shape = self.shape
-        return shape if dim is None else shape[indexing.wrap_dim(dim, len(shape))]
+        return shape if dim is None else shape[wrap_dim(dim, len(shape))]
 
     def dim(self) -> int:
         """The number of dimensions."""

@@ -13,7 +13,7 @@ from . import constraints
 from .distribution import Family, Shape
 from .exponential_family import ExponentialFamilyMember
 from .gamma import Gamma
-from .odds import ByOdds, one_of
+from .odds import ByOdds
 from .utils import broadcast_all, lazy_property
 
 
@@ -41,11 +41,7 @@ class Bernoulli(ByOdds, ExponentialFamilyMember):
     def __init__(
         self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        self._given = one_of(probs, logits)
-        if self._given == "probs":
-            (self.probs,) = broadcast_all(probs)
-        else:
-            (self.logits,) = broadcast_all(logits)
+        self._take(probs, logits)
         super().__init__(self._param.size(), validate_args=validate_args)
 
     @property
@@ -92,11 +88,7 @@ class Geometric(ByOdds, Family):
     def __init__(
         self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        self._given = one_of(probs, logits)
-        if self._given == "probs":
-            (self.probs,) = broadcast_all(probs)
-        else:
-            (self.logits,) = broadcast_all(logits)
+        self._take(probs, logits)
         super().__init__(self._param.size(), validate_args=validate_args)
         if self._validate_args and self._given == "probs" and not bool((self.probs > 0).all()):
             invalid = self.probs[~(self.probs > 0)]
@@ -153,11 +145,7 @@ class Binomial(ByOdds, Family):
         logits: Any = None,
         validate_args: bool | None = None,
     ) -> None:
-        self._given = one_of(probs, logits)
-        if self._given == "probs":
-            count, self.probs = broadcast_all(total_count, probs)
-        else:
-            count, self.logits = broadcast_all(total_count, logits)
+        (count,) = self._take(probs, logits, total_count)
         self.total_count = count.to(self._param.dtype)
         super().__init__(self._param.size(), validate_args=validate_args)
 
@@ -224,11 +212,7 @@ class NegativeBinomial(ByOdds, Family):
         logits: Any = None,
         validate_args: bool | None = None,
     ) -> None:
-        self._given = one_of(probs, logits)
-        if self._given == "probs":
-            count, self.probs = broadcast_all(total_count, probs)
-        else:
-            count, self.logits = broadcast_all(total_count, logits)
+        (count,) = self._take(probs, logits, total_count)
         self.total_count = count.to(self._param.dtype)
         super().__init__(self._param.size(), validate_args=validate_args)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..tensor import Size, Tensor
 from .distribution import Distribution
-from .utils import lazy_property, logits_to_probs, probs_to_logits
+from .utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
 
 
 def one_of(probs: Any, logits: Any) -> str:
@@ -21,6 +21,13 @@ class ByOdds(Distribution):
 
     _given: str
     _is_binary = True
+
+    def _take(self, probs: Any, logits: Any, *others: Any) -> list[Tensor]:
+        """Keep the parameter that is given; `others` in its shape, to which they add theirs."""
+        self._given = one_of(probs, logits)
+        *rest, param = broadcast_all(*others, probs if logits is None else logits)
+        setattr(self, self._given, param)
+        return rest
 
     @lazy_property
     def logits(self) -> Tensor:

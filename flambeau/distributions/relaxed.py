@@ -14,7 +14,7 @@ from . import constraints
 from .categorical import Categorical
 from .composition import TransformedDistribution
 from .distribution import Family, Shape
-from .odds import ByOdds, one_of
+from .odds import ByOdds
 from .transforms import ExpTransform, SigmoidTransform
 from .utils import broadcast_all, clamp_probs, probs_to_logits
 
@@ -34,11 +34,7 @@ class LogitRelaxedBernoulli(ByOdds, Family):
         validate_args: bool | None = None,
     ) -> None:
         self.temperature = temperature
-        self._given = one_of(probs, logits)
-        if self._given == "probs":
-            (self.probs,) = broadcast_all(probs)
-        else:
-            (self.logits,) = broadcast_all(logits)
+        self._take(probs, logits)
         super().__init__(self._param.size(), validate_args=validate_args)
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..backends.cpu.scatter import combine_along
 from .indexing import check_index
 from .promotion import is_number, title, widened
@@ -318,7 +319,7 @@ def index_reduce(
         raise RuntimeError(
             f"index_reduce(): Expected reduce to be prod, mean, amax or amin but got {reduce}."
         )
-    if not include_self and str(input.dtype).endswith("bool"):
+    if not include_self and m.dtype(input) is dtypes.bool_:
         raise NotImplementedError(
             "index_reduce(): include_self=False is not there for truth values"
         )

@@ -18,9 +18,9 @@ from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..autograd.node import Node, Push, deliver, skip
 from ..backends.nested import NestedArray
 from ..ops.record import Op
+from ..ops.shapes import wrap_dim
 from . import core
 from .core import array_of, from_array
-from .indexing import wrap_dim
 from .inplace import check_leaf, check_writable, note_change, write
 from .shape import Size
 from .tensor import Tensor

@@ -20,17 +20,6 @@ from .views import view_outside_tape
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
 
-def wrap_dim(dim: int, ndim: int) -> int:
-    """`dim` counted from the front; IndexError if there is no such dimension."""
-    bound = max(ndim, 1)
-    if not -bound <= dim < bound:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got "
-            f"{dim})"
-        )
-    return dim + bound if dim < 0 else dim
-
-
 def get(t: Any, index: Any) -> Any:
     """``t[index]``."""
     c = index.__class__
@@ -278,4 +267,4 @@ def _explain(error: Exception, t: Any, value: Any) -> Exception:
     )
 
 
-__all__ = ["get", "set", "split", "wrap_dim", "write"]
+__all__ = ["get", "set", "split", "write"]

@@ -181,6 +181,15 @@ class EnableTorchFunction:
 
 
 # ---------------------------------------------------------------- the layers of a call
+def _ask_innermost(modes: list[Any], hook: str, *call: Any) -> Any:
+    """What the innermost mode's `hook` makes of a call; the mode does not see what it calls."""
+    mode = modes.pop()
+    try:
+        return getattr(mode, hook)(*call)
+    finally:
+        modes.append(mode)
+
+
 def ask(
     function: Any, relevant: Iterable[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
@@ -194,11 +203,7 @@ def ask(
     modes = LOCAL.modes
     asked = bool(modes) and off < NOTHING
     if asked:
-        mode = modes.pop()
-        try:
-            result = mode.__torch_function__(function, types, args, kwargs)
-        finally:
-            modes.append(mode)
+        result = _ask_innermost(modes, "__torch_function__", function, types, args, kwargs)
         if result is not NotImplemented:
             return result
     for x in found:
@@ -261,11 +266,7 @@ def _dispatch(gate: Gate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     overload = overload_of(gate.op, gate.function, args, kwargs)
     if modes:
-        mode = modes.pop()
-        try:
-            result = mode.__torch_dispatch__(overload, classes, args, kwargs)
-        finally:
-            modes.append(mode)
+        result = _ask_innermost(modes, "__torch_dispatch__", overload, classes, args, kwargs)
         if result is not NotImplemented:
             return result
     for cls in classes:

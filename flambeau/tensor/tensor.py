@@ -17,6 +17,7 @@ from .. import devices, dtypes
 from ..autograd import engine
 from ..autograd.grad_mode import FAST, is_inference_mode_enabled
 from ..autograd.node import RemovableHandle, add_hook, hooks_of
+from ..ops.shapes import wrap_dim
 from . import core, indexing, printing
 from .core import base_of, from_array, is_leaf_node
 from .shape import Size
@@ -104,7 +105,7 @@ class Tensor(TensorCore):
         try:
             return self._d.shape[dim]
         except (IndexError, TypeError):
-            return self._d.shape[indexing.wrap_dim(dim, self._d.ndim)]
+            return self._d.shape[wrap_dim(dim, self._d.ndim)]
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -129,7 +130,7 @@ class Tensor(TensorCore):
             from . import memory
 
             strides = memory.filled_strides(self._d.shape, strides)
-        return strides if dim is None else strides[indexing.wrap_dim(dim, self._d.ndim)]
+        return strides if dim is None else strides[wrap_dim(dim, self._d.ndim)]
 
     def storage_offset(self) -> int:
         """Elements between the start of the storage and the first element."""

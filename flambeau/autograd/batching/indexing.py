@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ...ops.shapes import wrap_dim
 from ...tensor import indexing
 from ...tensor.core import TensorCore
 from ..grad_mode import FAST
 from ..levels import level_of, map_tensors, shaped_like
-from .rules import Call, rule, shifted, wrapped_dim
+from .rules import Call, rule, shifted
 
 
 # ---------------------------------------------------------------- t[items]
@@ -169,7 +170,7 @@ def index_select(c: Call) -> Any:
         return None
     if not c.is_batched("index"):
         return c.run(dim=shifted(c["dim"], rank))
-    dim = wrapped_dim(c["dim"], rank)
+    dim = wrap_dim(c["dim"], rank)
     items = [slice(None)] * dim + [c["index"].reshape(-1)]
     return gather_items(c.level, c["input"], tuple(items)).part
 

@@ -13,6 +13,7 @@ from typing import Any
 from ... import dtypes
 from ...dtypes import Operand, result_dtype
 from ...ops.record import Op
+from ...ops.shapes import wrap_dim
 from ...tensor.core import TensorCore
 from ..grad_mode import FAST
 from ..levels import call, map_tensors
@@ -218,22 +219,11 @@ def call_by_name(name: str, *args: Any, **kwargs: Any) -> Any:
 
 
 # ---------------------------------------------------------------- dimensions
-def wrapped_dim(dim: int, rank: int) -> int:
-    """`dim` counted from the front of an example's dimensions; IndexError if there is none."""
-    bound = max(rank, 1)
-    if not -bound <= dim < bound:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got "
-            f"{dim})"
-        )
-    return dim + bound if dim < 0 else dim
-
-
 def shifted(dim: Any, rank: int) -> Any:
     """An example's dimension, or dimensions, as those of all examples together."""
     if isinstance(dim, (tuple, list)):
-        return tuple(wrapped_dim(int(d), rank) + 1 for d in dim)
-    return wrapped_dim(int(dim), rank) + 1
+        return tuple(wrap_dim(int(d), rank) + 1 for d in dim)
+    return wrap_dim(int(dim), rank) + 1
 
 
 _DIMS = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...ops.shapes import wrap_dim
 from ..grad_mode import FAST
-from .rules import Call, rule, shifted, wrapped_dim
+from .rules import Call, rule, shifted
 
 
 def resolved(size: Any, count: int) -> tuple[int, ...]:
@@ -63,7 +64,7 @@ def squeeze(c: Call) -> Any:
 @rule("unsqueeze")
 def unsqueeze(c: Call) -> Any:
     """An example with a dimension of size 1 more."""
-    return c.run(dim=wrapped_dim(c["dim"], c.rank("input") + 1) + 1)
+    return c.run(dim=wrap_dim(c["dim"], c.rank("input") + 1) + 1)
 
 
 @rule("t")
@@ -172,7 +173,7 @@ def cat(c: Call) -> Any:
 def stack(c: Call) -> Any:
     """Examples' tensors stacked."""
     tensors = list(c["tensors"])
-    dim = wrapped_dim(c["dim"], len(tensors[0].shape) + 1) + 1
+    dim = wrap_dim(c["dim"], len(tensors[0].shape) + 1) + 1
     return c.run(tensors=[c.level.unwrap(x) for x in tensors], dim=dim)
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from ...autograd.grad_mode import FAST
 from ...backends.nested import Jagged
 from ...ops.record import Op
+from ...ops.shapes import wrap_dim
 from ..composed import values_of, with_values
 from ..core import TensorCore, array_of, from_array
-from ..indexing import wrap_dim
 from .tensor import NestedTensor, members
 
 RULES: dict[str, Callable[..., Any]] = {}

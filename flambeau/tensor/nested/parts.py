@@ -8,9 +8,9 @@ from typing import Any
 from ...autograd.grad_mode import FAST
 from ...backends.nested import Parts
 from ...ops.record import Op
+from ...ops.shapes import wrap_dim
 from ..composed import values_of, with_values
 from ..core import TensorCore, array_of
-from ..indexing import wrap_dim
 from .packed import call
 from .tensor import NestedTensor, members
 

@@ -8,9 +8,9 @@ from ... import devices
 from ...autograd.grad_mode import FAST
 from ...backends.nested import Jagged, Parts
 from ...ops.record import Op
+from ...ops.shapes import wrap_dim
 from ..composed import ComposedTensor, values_of, with_values
 from ..core import array_of, from_array
-from ..indexing import wrap_dim
 from ..printing import history_notes
 
 _NO_ARRAY = "is not supported for tensor subclasses"

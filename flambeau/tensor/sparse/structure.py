@@ -10,9 +10,9 @@ import numpy as np
 from ... import devices, dtypes
 from ...autograd.grad_mode import FAST
 from ...backends.sparse import BLOCKS, COMPRESSED, Compressed, Coordinates, places
+from ...ops.shapes import wrap_dim
 from ..composed import record, renamed, values_of, with_values
 from ..core import array_of, from_array
-from ..indexing import wrap_dim
 from .layouts import coalesce, elements, settled
 from .tensor import SparseTensor, unsupported
 
