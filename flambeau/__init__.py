@@ -47,8 +47,7 @@ from .dtypes import (
 from .errors import OutOfMemoryError
 from .tensor import Size, Tensor
 from .tensor import functions as _functions
-
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 # The package `flambeau.tensor` and PyTorch's function of that name: imports find the package, the
 # attribute is the function.
@@ -62,6 +61,7 @@ newaxis = None
 _SUBMODULES = frozenset(
     [
         "_C",
+        "accelerator",
         "amp",
         "autograd",
         "backends",
@@ -73,6 +73,7 @@ _SUBMODULES = frozenset(
         "examples",
         "fft",
         "func",
+        "graph",
         "linalg",
         "masked",
         "nested",
@@ -100,6 +101,7 @@ _HOMES: dict[str, str] = {
     "get_device_module": "cpu",
     "to_dlpack": "tensor.dlpack",
     "autocast": "amp",
+    "compile": "graph",
     "load": "serialization",
     "save": "serialization",
     "vmap": "func",

@@ -18,12 +18,21 @@ class device:
     index: int | None
     type: str
 
-    def __init__(self, type: str | device | int = "cpu", index: int | None = None) -> None:
-        if isinstance(type, device):
+    def __init__(
+        self,
+        type: str | device | int | None = None,
+        index: int | None = None,
+        *,
+        device: str | device | int | None = None,
+    ) -> None:
+        type = device if type is None else type
+        if isinstance(type, self.__class__):
             self.type, self.index = type.type, type.index
             return
         if isinstance(type, int):
             index, type = type, "cuda"
+        if not isinstance(type, str):
+            raise TypeError(f"device() expected a str, an int or a device, got {type!r}")
         match = _PATTERN.match(type)
         if match is None:
             raise RuntimeError(f"Invalid device string: '{type}'")

@@ -115,6 +115,7 @@ for _real, _complex in _COMPLEX_OF.items():
     _complex.real = _real
 _COMPLEX_OF[bfloat16] = complex64
 FLOAT8 = frozenset(t for t in ALL if t.name.startswith("float8"))
+_FLOAT8_KINDS = frozenset(t.numpy_dtype for t in FLOAT8)
 _WIDE_UNSIGNED = frozenset((uint16, uint32, uint64))
 HALF = frozenset((float16, bfloat16))
 
@@ -248,6 +249,86 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     if from_.category == FLOATING and to.category < FLOATING:
         return False
     return not (from_.category == INTEGRAL and to.category == BOOL)
+
+
+def check_range(values: Any, kind: Any) -> None:
+    """RuntimeError where an array holds numbers that the integer NumPy dtype `kind` cannot."""
+    if kind.kind not in "iu" or values.dtype == kind or values.dtype.kind == "b" or not values.size:
+        return
+    if values.dtype.kind in "iuf":
+        most = np.iinfo(kind).max
+        # Negative numbers wrap into an unsigned type as long as their absolute value fits.
+        least = -most if kind.kind == "u" else np.iinfo(kind).min
+        if not (least <= values.min().item() and values.max().item() <= most):
+            _refuse_overflow(kind)
+
+
+def is_float8(kind: Any) -> bool:
+    """Whether a NumPy dtype has elements of eight bits with an exponent."""
+    return kind.num >= 256 and kind in _FLOAT8_KINDS  # NumPy's own dtypes have lower numbers
+
+
+def converted(array: Any, kind: Any) -> Any:
+    """A copy of `array` with elements of the NumPy dtype `kind`, to and from float8 as PyTorch's.
+
+    What has eight bits is rounded from float32: float8_e4m3fn saturates, float8_e8m0fnu takes the
+    exponent of the absolute value, rounded half up. A NaN has all its bits set.
+    """
+    given = array.dtype
+    if kind.num < 256 and given.num < 256:
+        return array.astype(kind)
+    if is_float8(given) and given != kind:
+        array = array.astype(np.float32)
+    if not is_float8(kind) or array.dtype == kind:
+        return array.astype(kind)
+    with np.errstate(all="ignore"):
+        x = np.asarray(array.astype(np.float32))
+        if kind == float8_e4m3fn.numpy_dtype:
+            return np.clip(x, -448, 448).astype(kind)
+        if kind == float8_e8m0fnu.numpy_dtype:
+            return _exponents(x).view(kind)
+        out = np.asarray(x.astype(kind))
+    if kind == float8_e5m2.numpy_dtype:
+        out.view(np.uint8)[...] |= np.isnan(x)
+    return out
+
+
+def _exponents(x: Any) -> Any:
+    """The exponent bits of float32 numbers, rounded up from the middle of two powers of two."""
+    bits = x.view(np.uint32) & 0x7FFFFFFF
+    up = (bits & 0x7FFFFF) >= 0x400000
+    up &= bits != 0x400000  # between 2**-127 and zero, the middle goes down
+    return np.asarray(np.minimum((bits >> 23) + up, 255), np.uint8)
+
+
+def _check_float8_range(value: Any, kind: Any) -> None:
+    info, unsigned = ml_dtypes.finfo(kind), kind == float8_e8m0fnu.numpy_dtype
+    if math.isinf(value) and kind == float8_e5m2.numpy_dtype:
+        return
+    too_low = value < float(info.min) and not (unsigned and isinstance(value, int))
+    if too_low or value > float(info.max):
+        _refuse_overflow(kind)
+
+
+def cast_number(value: Any, kind: Any) -> Any:
+    """A number as a 0-d array of the NumPy dtype `kind`; RuntimeError if that cannot hold it."""
+    array = np.asarray(value)
+    if kind.char in "fd" and -1e38 < value.real < 1e38:
+        return array.astype(kind)
+    if is_float8(kind):
+        _check_float8_range(value.real, kind)
+        return converted(array.real, kind)
+    check_range(array, kind)
+    with np.errstate(over="ignore"):
+        cast = array.astype(kind)
+    if kind.kind in "fV" and array.dtype.kind == "f" and np.isinf(cast) and not np.isinf(array):
+        _refuse_overflow(kind)
+    return cast
+
+
+def _refuse_overflow(kind: Any) -> None:
+    name = from_numpy_dtype(kind).title.lower()
+    raise RuntimeError(f"value cannot be converted to type {name} without overflow")
 
 
 def scalar_dtype(value: Any) -> dtype:

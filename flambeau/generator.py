@@ -539,16 +539,18 @@ class Generator:
 
         RuntimeError if a weight is negative or not finite, or if a row sums to zero.
         """
-        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        most = np.maximum.reduce(weights, -1, initial=0)
+        least = np.minimum.reduce(weights, None, initial=0)
+        if not (least >= 0 and np.maximum.reduce(most, initial=0) < math.inf):
             raise RuntimeError(
                 "multinomial: probability tensor contains either `inf`, `nan` or element < 0"
             )
-        if not (weights > 0).any(axis=-1).all():
+        if not np.minimum.reduce(most, initial=1) > 0:
             raise RuntimeError(
                 "multinomial: invalid multinomial distribution (sum of probabilities <= 0)"
             )
         if replacement and n != 1:
-            sums = np.cumsum(weights, axis=-1, dtype=weights.dtype)
+            sums = weights.cumsum(-1, weights.dtype)
             sums = (sums / sums[:, -1:]).astype(np.float64)
             draws = self.uniform(len(weights) * n, _FLOAT64).reshape(len(weights), n)
             rows = [s.searchsorted(u) for s, u in zip(sums, draws, strict=True)]

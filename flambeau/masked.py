@@ -8,11 +8,13 @@ or IndexError for masks that do not fit.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import dtypes
+from .devices import strided
 from .tensor import functions as fl
 
 Dims = int | Sequence[int] | None
@@ -27,11 +29,14 @@ def _mask_of(input: Any, mask: Any, name: str) -> Any:
         raise IndexError(
             f"{name} expected broadcastable mask (got mask dimensionality higher than of the input)"
         )
+    if mask.layout is not strided:
+        mask = mask.to_dense()
     return fl.broadcast_to(mask.to(dtypes.bool_), input.shape)
 
 
 def _fill(input: Any, mask: Any, value: Any, name: str) -> Any:
     """`input` with `value` where it is masked out."""
+    _check_strided(input, name)
     mask = _mask_of(input, mask, name)
     return input if mask is None else fl.where(mask, input, fl.full_like(input, value))
 
@@ -77,7 +82,59 @@ def _highest(dtype: Any) -> Any:
     return math.inf if dtype.is_floating_point else dtypes.iinfo(dtype).max
 
 
+# ---------------------------------------------------------------- sparse tensors
+def _check_strided(input: Any, name: str) -> None:
+    if input.layout is not strided:
+        raise ValueError(f"masked {name} expects strided tensor (got {input.layout} tensor)")
+
+
+def _takes_sparse(f: Callable[..., Any]) -> Callable[..., Any]:
+    """`f`, a reduction of strided tensors, also of COO and CSR ones: a result of their layout.
+
+    What nothing is left of is not specified in the result.
+    """
+
+    @functools.wraps(f)
+    def reduce(
+        input: Any, dim: Dims = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
+    ) -> Any:
+        if input.layout is strided:
+            return f(input, dim, keepdim=keepdim, dtype=dtype, mask=mask)
+        _check_sparse(f.__name__, input, keepdim, mask)
+        given = mask
+        if mask is None:
+            known = input.coalesce() if input.is_sparse else input.to_sparse_coo()
+            ones = fl.ones_like(known.values(), dtype=dtypes.bool_)
+            given = fl.sparse_coo_tensor(known.indices(), ones, known.shape)
+        given = _mask_of(input, given, f.__name__)
+        dense = f(input.to_dense(), dim, keepdim=keepdim, dtype=dtype, mask=given)
+        left = sum(given, dim, keepdim=keepdim) > 0
+        places = fl.nonzero(left).T
+        out = fl.sparse_coo_tensor(places, dense[left], dense.shape)
+        out = out.coalesce()
+        return out if input.is_sparse else out.to_sparse_csr()
+
+    return reduce
+
+
+def _check_sparse(name: str, input: Any, keepdim: bool, mask: Any) -> None:
+    """Refuse what there is no sparse reduction for."""
+    if name == "mean" and input.is_sparse:
+        raise ValueError(
+            f"masked mean expects strided or sparse_csr tensor (got {input.layout} tensor)"
+        )
+    if not input.is_sparse and not input.is_sparse_csr:
+        raise ValueError(f"masked {name} expects strided tensor (got {input.layout} tensor)")
+    if mask is None and name != "sum":
+        kind = str(input.layout).removeprefix("torch.")
+        raise ValueError(f"masked {name} expects explicit mask for {kind} tensor input")
+    if input.is_sparse_csr and not keepdim:
+        kind_of_error = RuntimeError if name in ("sum", "prod") else AssertionError
+        raise kind_of_error("reduction operations on CSR tensors with keepdim=False is unsupported")
+
+
 # ---------------------------------------------------------------- reductions
+@_takes_sparse
 def sum(
     input: Any, dim: Dims = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
 ) -> Any:
@@ -86,6 +143,7 @@ def sum(
     return fl.sum(x, _dims(dim, input.ndim), keepdim, dtype=x.dtype)
 
 
+@_takes_sparse
 def prod(
     input: Any, dim: Dims = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
 ) -> Any:
@@ -96,6 +154,7 @@ def prod(
     return x
 
 
+@_takes_sparse
 def amax(
     input: Any, dim: Dims = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
 ) -> Any:
@@ -105,6 +164,7 @@ def amax(
     return fl.amax(x, _dims(dim, input.ndim), bool(keepdim))
 
 
+@_takes_sparse
 def amin(
     input: Any, dim: Dims = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
 ) -> Any:
@@ -149,6 +209,7 @@ def _count(input: Any, mask: Any, dims: tuple[int, ...], keepdim: bool, dtype: A
     return sum(ones, dims, keepdim=keepdim, mask=mask).to(dtype)
 
 
+@_takes_sparse
 def mean(
     input: Any, dim: Dims = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
 ) -> Any:
@@ -170,12 +231,13 @@ def median(
     input: Any, dim: int = -1, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
 ) -> Any:
     """The lower median of the unmasked elements along `dim`; NaN where there is none."""
+    _check_strided(input, "median")
     x = input.to(dtype or input.dtype)
     if not x.dtype.is_floating_point:
         raise ValueError(f"median() expects a floating point input, got {x.dtype}")
     if mask is None:
         return fl.nanmedian(x, dim, keepdim)[0]
-    if fl.isnan(x).any():
+    if not fl.holds(fl.logical_not(fl.isnan(x).any())):
         raise ValueError("masked.median expected no NaN values in its input")
     return fl.nanmedian(_fill(x, mask, math.nan, "median"), dim, keepdim)[0]
 
@@ -208,6 +270,7 @@ def norm(
 def _variance(
     input: Any, dim: Dims, correction: float, keepdim: bool, dtype: Any, mask: Any
 ) -> Any:
+    _check_strided(input, "std/var")
     x = input.to(_floating(input, dtype))
     dims = _dims(dim, input.ndim)
     count = _count(input, mask, dims, True, x.dtype)

@@ -102,3 +102,52 @@ def test_a_mask_that_does_not_fit_is_refused() -> None:
         masked.sum(x, mask=flambeau.ones(2) > 0)
     with pytest.raises(ValueError, match="mean"):
         masked.mean(flambeau.arange(3), mask=x > 0)
+
+
+LAYOUTS = ("dense", "coo", "csr")
+ONES = {"coo": [[1, 1, 1], [1, 1, 0], [0, 0, 0]], "csr": [[1, 1, 1], [1, 1, 0], [0, 0, 1]]}
+
+
+def _laid(t: Any, layout: str) -> Any:
+    return {"dense": t, "coo": t.to_sparse(), "csr": t.to_sparse_csr()}[layout]
+
+
+def _seen(t: Any) -> Any:
+    """The layout, dtype, places and values of a tensor."""
+    if str(t.layout) == "torch.strided":
+        return "strided", str(t.dtype), [], t.tolist()
+    places = t.to_sparse_coo().coalesce().indices()
+    return str(t.layout), str(t.dtype), places.tolist(), t.to_dense().tolist()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:Sparse invariant")
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize("dim", [0, 1, None])
+@pytest.mark.parametrize("name", ["sum", "prod", "amin", "amax", "mean", "norm", "softmax"])
+def test_sparse_inputs_and_masks(name: str, dim: Any, keepdim: bool) -> None:
+    torch = pytest.importorskip("torch")
+    import torch.masked as reference
+
+    numbers = [[1.0, 0.0, 3.0], [0.0, 2.0, 5.0], [0.0, 0.0, 0.0]]
+    for layout in LAYOUTS:
+        for kind in (None, *LAYOUTS):
+            found = []
+            for L, M in ((flambeau, masked), (torch, reference)):
+                x = _laid(L.tensor(numbers), layout)
+                mask = (
+                    None
+                    if kind is None
+                    else _laid(L.tensor(ONES["csr" if layout == "csr" else "coo"]).bool(), kind)
+                )
+                options = {} if name == "softmax" else {"keepdim": keepdim}
+                where = (1 if dim is None else dim,) if name == "softmax" else (dim,)
+                where = (2.0, *where) if name == "norm" else where
+                try:
+                    found.append(_seen(getattr(M, name)(x, *where, mask=mask, **options)))
+                except (ValueError, RuntimeError, AssertionError) as error:
+                    found.append((type(error).__name__, "", [], 0))
+            ours, theirs = found
+            assert ours[:2] == theirs[:2], (layout, kind)
+            np.testing.assert_allclose(ours[3], theirs[3], 1e-6)
+            if dim is not None:
+                assert ours[2] == theirs[2], (layout, kind)

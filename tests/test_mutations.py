@@ -114,7 +114,7 @@ MUTATIONS = {
     ),
     "views of a changed base forgotten": Mutation(
         "tensor/inplace.py",
-        "        renew_views(t)\n",
+        "        renew_views(t, owned=int(saved))\n",
         "        pass\n",
         TAPE + "inplace_history.py::test_as_in_torch[stale_view]",
     ),

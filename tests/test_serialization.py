@@ -884,3 +884,22 @@ def test_modules_by_the_name_of_their_class(torch: Any) -> None:
     file.seek(0)
     with serialization.safe_globals([nn.Sequential, nn.Linear, nn.ReLU]):
         assert isinstance(load(file)[1], nn.ReLU)
+
+
+def test_files_without_a_byte_order_are_read_in_the_default_one():
+    x = from_array(np.array([1, 256, 7], np.int16))
+    file = io.BytesIO()
+    save(x, file, _disable_byteorder_record=True)
+    orders = serialization.LoadEndianness
+    assert serialization.get_default_load_endianness() is None
+    try:
+        for order in orders:
+            serialization.set_default_load_endianness(order)
+            assert serialization.get_default_load_endianness() is order
+            file.seek(0)
+            swapped = order.name.lower() not in ("native", sys.byteorder)
+            assert load(file).tolist() == ([256, 1, 1792] if swapped else [1, 256, 7])
+        with pytest.raises(TypeError):
+            serialization.set_default_load_endianness("little")
+    finally:
+        serialization.set_default_load_endianness(None)

@@ -149,6 +149,17 @@ class DualTensor(Wrapped):
         """The primal and the tangent of each result."""
         return _push_forward(op, arguments, self.level)
 
+    draw_op = apply_op
+
+    def draw(self, public: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """What ``public(*args, **kwargs)``, a function that draws numbers, gives: no tangent."""
+        kwargs = {n: _primal(x, self.level) for n, x in kwargs.items()}
+        result = public(*(_primal(x, self.level) for x in args), **kwargs)
+        if not public.__name__.endswith("_") or not _is_dual(args[0], self.level):
+            return result
+        args[0].tangent.zero_()
+        return args[0]
+
     def change(self, t: Any, result: Any, where: str) -> Any:
         """Write both parts of `result` into those of `t`, so that views of them change too."""
         if not isinstance(result, DualTensor) or result.level != self.level:

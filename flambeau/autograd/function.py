@@ -27,10 +27,16 @@ from .node import MultiNode, OutputSlot, Push, deliver, skip
 
 
 class FunctionCtx:
-    """What `forward` and `backward` share."""
+    """What `forward` and `backward` share.
+
+    Attributes:
+        needs_input_grad: for each argument of `forward`, whether it is a tensor that requires a
+            gradient.
+    """
+
+    needs_input_grad: tuple[bool, ...] = ()
 
     def __init__(self) -> None:
-        self.needs_input_grad: tuple[bool, ...] = ()
         self._to_save: tuple[Any, ...] = ()
         self._for_forward: tuple[Any, ...] | None = None
         self._moving = False  # whether `jvp` runs
@@ -38,6 +44,8 @@ class FunctionCtx:
         self._dirty: tuple[Any, ...] = ()
         self._non_differentiable: tuple[Any, ...] = ()
         self._materialize = True
+        self._once = False  # whether `saved_tensors` can be read a single time
+        self._kept = False  # whether another backward may follow the one that runs
         self._node: Any = None  # a weak reference: the node holds this
         self._name = ""
 
@@ -67,13 +75,56 @@ class FunctionCtx:
         if self._moving and self._for_forward is not None:
             return self._for_forward
         if self._saved is None:
+            if self._once and self._node is not None:
+                raise RuntimeError(
+                    "saved_tensors can only be accessed once when "
+                    "clear_saved_tensors_on_access=True is set on the autograd.Function"
+                )
             from ..tensor.core import raise_freed
 
             if self._node is None:
                 return self._to_save
             raise_freed(self._name)
         node = None if self._node is None else self._node()
-        return tuple(None if s is None else s.get(node, True) for s in self._saved)
+        tensors = tuple(None if s is None else s.get(node, True) for s in self._saved)
+        if self._once:
+            self._saved = None
+        return tensors
+
+    @property
+    def saved_variables(self) -> tuple[Any, ...]:
+        """The old name of `saved_tensors`, with a DeprecationWarning."""
+        text = "'saved_variables' is deprecated; use 'saved_tensors'"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return self.saved_tensors
+
+    def maybe_clear_saved_tensors(self) -> None:
+        """Free in backward what was saved, unless the graph is retained."""
+        if self._node is not None and not self._kept:
+            self._saved = None
+
+    materialize_grads = property(None, set_materialize_grads)
+
+    # What the calls above have left so far, None for nothing and once `forward` is over.
+    @property
+    def to_save(self) -> tuple[Any, ...] | None:
+        """What `forward` has given to `save_for_backward`."""
+        return (self._to_save or None) if self._node is None else None
+
+    @property
+    def saved_for_forward(self) -> tuple[Any, ...] | None:
+        """What `forward` has given to `save_for_forward`."""
+        return self._for_forward if self._node is None else None
+
+    @property
+    def dirty_tensors(self) -> tuple[Any, ...] | None:
+        """What `forward` has given to `mark_dirty`."""
+        return (self._dirty or None) if self._node is None else None
+
+    @property
+    def non_differentiable(self) -> tuple[Any, ...] | None:
+        """What `forward` has given to `mark_non_differentiable`."""
+        return (self._non_differentiable or None) if self._node is None else None
 
     @property
     def requires_grad(self) -> bool:
@@ -149,9 +200,16 @@ class FunctionNode(MultiNode):
             grads.append(part)
         cls = self.cls
         rule = cls.backward if cls.vjp is Function.vjp else cls.vjp
-        answer = rule(self.ctx, *grads)
+        self.ctx._kept = keep
+        answer = rule(self.ctx, grads) if cls.boxed_grads_call else rule(self.ctx, *grads)
         answers = answer if isinstance(answer, tuple) else (answer,)
         self._check_count(answers)
+        for place, r in enumerate(answers):
+            if r is not None and not hasattr(r, "_t"):
+                raise RuntimeError(
+                    f"function {self.name()} returned a {type(r).__name__} as gradient {place}: "
+                    "expected a Tensor or None"
+                )
         if not keep:
             self.ctx._saved = None
         for e, position in zip(self.more, self.positions, strict=True):
@@ -198,6 +256,16 @@ class Function(FunctionCtx):
     """
 
     generate_vmap_rule = False
+    clear_saved_tensors_on_access = False
+    """Whether what was saved is let go as soon as it is read, which is once."""
+    boxed_grads_call = False
+    """Whether `backward` has the gradients as one list, which it may empty, and not one by one."""
+    _node_class: type[FunctionNode] = FunctionNode
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        facts = {"__slots__": (), "__module__": FunctionNode.__module__}
+        cls._node_class = type(f"{cls.__name__}Backward", (FunctionNode,), facts)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         warnings.warn(
@@ -273,6 +341,7 @@ class Function(FunctionCtx):
         recording = is_grad_enabled() and any(needs)
         ctx = FunctionCtx()
         ctx.needs_input_grad = needs
+        ctx._once = cls.clear_saved_tensors_on_access
         with no_grad():
             if cls._has_setup():
                 output = cls.forward(*args, **kwargs)
@@ -319,7 +388,7 @@ def _record(
     from ..tensor.inplace import adopt_history, check_leaf, note_change
     from . import packing
 
-    n: Any = core.new(FunctionNode)
+    n: Any = core.new(cls._node_class)
     n.dep, n.g, n.hooks, n.outputs = 0, None, None, len(tensors)
     trace = FAST["TRACE"]
     n.at = anomaly.caller() if trace is None else trace()

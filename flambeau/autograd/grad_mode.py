@@ -23,6 +23,7 @@ FAST: dict[str, Any] = {"PLAIN": True}
 class _State(threading.local):
     grad = True
     inference = False
+    multithreading = True
 
 
 _state = _State()
@@ -126,6 +127,26 @@ class enable_grad(no_grad):
     """Operations are recorded again, inside `no_grad`."""
 
     grad = True
+
+
+class set_multithreading_enabled(GradMode):
+    """Whether backward may run in threads of its own; the choice is kept and changes nothing.
+
+    Backward runs in the calling thread here, its kernels in all threads.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.prev, _state.multithreading = _state.multithreading, mode
+        self.mode = mode
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        _state.multithreading = self.prev
+
+    def clone(self) -> set_multithreading_enabled:
+        return type(self)(self.mode)
 
 
 class set_grad_enabled(GradMode):

@@ -168,6 +168,7 @@ def gradgradcheck(
     eps: float = 1e-6,
     atol: float = 1e-5,
     rtol: float = 1e-3,
+    gen_non_contig_grad_outputs: bool = False,
     raise_exception: bool = True,
     nondet_tol: float = 0.0,
     check_undefined_grad: bool = True,
@@ -178,7 +179,10 @@ def gradgradcheck(
     fast_mode: bool = False,
     masked: bool = False,
 ) -> bool:
-    """Compare the second derivatives of `func` at `inputs` with differences of the first."""
+    """Compare the second derivatives of `func` at `inputs` with differences of the first.
+
+    Without `grad_outputs` random ones are taken, not contiguous if `gen_non_contig_grad_outputs`.
+    """
     from ..tensor.core import from_array
     from .interface import grad
 
@@ -187,7 +191,10 @@ def gradgradcheck(
     outs = [o for o in _tensors(func(*given)) if o._gf is not None]
     rng = np.random.default_rng(11)
     if grad_outputs is None:
-        weights = [from_array(_weights(rng, o)).requires_grad_() for o in outs]
+        drawn = [_weights(rng, o) for o in outs]
+        if gen_non_contig_grad_outputs:
+            drawn = [np.repeat(w[..., None], 2, -1)[..., 0] for w in drawn]
+        weights = [from_array(w).requires_grad_() for w in drawn]
     else:
         weights = _tensors(grad_outputs)
 

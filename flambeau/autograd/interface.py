@@ -13,8 +13,10 @@ from .node import AccumulateGrad, Node, OutputSlot
 
 
 def _listed(x: Any) -> list[Any]:
-    several = isinstance(x, (tuple, list)) and not _is_edge(x)
-    return list(x) if several else [x]
+    """One tensor, or any collection of them, as a list."""
+    if isinstance(x, (tuple, list)):
+        return [x] if _is_edge(x) else list(x)
+    return list(x) if hasattr(x, "__iter__") and not hasattr(x, "requires_grad") else [x]
 
 
 def _is_edge(x: Any) -> bool:

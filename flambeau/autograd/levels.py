@@ -31,24 +31,24 @@ class Level:
     def __enter__(self) -> Any:
         self.number = len(_running.stack) + 1
         _running.stack.append(self)
+        random.levels.append(self)
         if self.size is not None:
             self.open()
         return self
 
     def __exit__(self, *_: object) -> None:
         _running.stack.remove(self)
+        random.levels.remove(self)
         if self.size is not None:
             self.close()
 
     def open(self) -> None:
         """Enter a level of `vmap` among those that run in this thread."""
         _running.batched.append(self)
-        random.vmaps.append(self)
 
     def close(self) -> None:
         """Take it out again."""
         _running.batched.remove(self)
-        random.vmaps.remove(self)
 
 
 class _Running(threading.local):
@@ -63,6 +63,16 @@ _running = _Running()
 def batched_levels() -> list[Any]:
     """The levels of `vmap` that run in this thread, the outermost first."""
     return _running.batched
+
+
+def drawing(values: Iterable[Any]) -> Any:
+    """What decides in this thread on random numbers that are drawn by `values`.
+
+    A level of `vmap`, a wrapped tensor among `values` of a higher level, or None.
+    """
+    top = highest(values)
+    own = _running.batched
+    return own[-1] if own and level_of(top) <= own[-1].number else top
 
 
 def level_of(x: Any) -> int:
@@ -360,5 +370,6 @@ def shaped_like(t: Any) -> Any:
 
 
 FAST["Wrapped"] = Wrapped
+FAST["drawing"] = drawing
 FAST["get_wrapped"] = get_item
 FAST["set_wrapped"] = set_item

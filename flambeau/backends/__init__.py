@@ -1,11 +1,11 @@
 """How ops run on a device: one package or module for each, chosen by the array's type.
 
-Enter here: kernels and what they need to know of a device. `cudnn` and `mps` hold PyTorch's
-switches for hardware that this build has no backend for.
+Enter here: kernels and what they need to know of a device. `cuda`, `cudnn`, `mkl`, `mkldnn`, `mps`
+and `openmp` hold PyTorch's switches for hardware and libraries that this build does not use.
 """
 
 from __future__ import annotations
 
-from . import cudnn, mps
+from . import cuda, cudnn, mkl, mkldnn, mps, openmp
 
-__all__ = ["cudnn", "mps"]
+__all__ = ["cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp"]

@@ -11,3 +11,8 @@ allow_tf32 = True
 def is_available() -> bool:
     """Whether cuDNN can be used."""
     return False
+
+
+def version() -> int | None:
+    """The version of cuDNN, as a number: there is none."""
+    return None

@@ -138,6 +138,16 @@ def _sine_and_cosine(r: Number, rest: Number, precise: bool) -> tuple[Number, Nu
     return sine, cosine
 
 
+def _both_in_two(r: Number, rest: Number) -> tuple[tuple[Number, Number], tuple[Number, Number]]:
+    """Sine and cosine of r + rest, each in two parts."""
+    s = r * r
+    half = s * 0.5
+    most = 1.0 - half
+    sines = quick_two_sum(r, fma(r * s, horner(s, _SIN), rest * most))
+    low = ((1.0 - most) - half) + fma(s * s, horner(s, _COS), -(r * rest))
+    return sines, quick_two_sum(most, low)
+
+
 def _turned(x: Number, quarter: int) -> Number:
     """The sine of `x` plus so many quarter turns."""
     wide = x.to("double")
@@ -171,12 +181,7 @@ def tan(x: Number) -> Number:
         sine, cosine = _sine_and_cosine(r, rest, False)
         y = where(odd, -cosine, sine) / where(odd, sine, cosine)
     else:
-        s = r * r
-        half = s * 0.5
-        most = 1.0 - half
-        sines = quick_two_sum(r, fma(r * s, horner(s, _SIN), rest * most))
-        low = ((1.0 - most) - half) + fma(s * s, horner(s, _COS), -(r * rest))
-        cosines = quick_two_sum(most, low)
+        sines, cosines = _both_in_two(r, rest)
         above = [where(odd, -c, s) for c, s in zip(cosines, sines, strict=True)]
         below = [where(odd, s, c) for c, s in zip(cosines, sines, strict=True)]
         inverse = 1.0 / below[0]
@@ -193,23 +198,24 @@ def sinc(x: Number) -> Number:
     return where(x.equals(0.0), 1.0, y)
 
 
-def _within_half_turn(x: Number) -> tuple[Number, Number]:
-    """Sine and cosine of pi times (`x` less its nearest whole number), for a double."""
-    rest = (x - x.intrinsic("roundeven")) * 3.141592653589793
-    # Half a turn is halved, and the angle doubled.
-    sine, cosine = _sine_and_cosine(rest * 0.5, rest.like(0.0), True)
-    return sine * cosine * 2.0, fma(sine * sine, -2.0, 1.0)
-
-
-def sine_of_turns(x: Number) -> Number:
-    """The sine of pi x but for its sign, for a double."""
-    return _within_half_turn(x)[0]
+def sine_of_turns(x: Number) -> tuple[Number, Number]:
+    """The size of the sine of pi x, for a double, in two parts."""
+    d = abs(x - x.intrinsic("roundeven"))
+    past = d > 0.25
+    d = where(past, 0.5 - d, d)
+    r, rest = two_product(d, 2 * _HALF_PI[0])
+    rest = fma(d, 2 * _HALF_PI[1], rest)
+    pairs = zip(*_both_in_two(r, rest), strict=True)
+    sine, low = (where(past, cosine, sine) for sine, cosine in pairs)
+    return sine, low
 
 
 def cotangent_of_turns(x: Number) -> Number:
     """The cotangent of pi x, for a double."""
-    sine, cosine = _within_half_turn(x)
-    return cosine / sine
+    rest = (x - x.intrinsic("roundeven")) * (2 * _HALF_PI[0])
+    # Half a turn is halved, and the angle doubled.
+    sine, cosine = _sine_and_cosine(rest * 0.5, rest.like(0.0), True)
+    return fma(sine * sine, -2.0, 1.0) / (sine * cosine * 2.0)
 
 
 FUNCTIONS = {"sin": sin, "cos": cos, "tan": tan, "sinc": sinc}

@@ -23,8 +23,10 @@ _TIMES = {
     **dict.fromkeys(("sqrt", "exp2", "rsqrt", "ldexp"), 0.15),
     **dict.fromkeys(("exp", "expm1", "tanh", "sigmoid", "fmod", "ndtr"), 0.3),
     **dict.fromkeys(("log", "remainder", "hypot", "xlogy", "entr"), 0.5),
+    **dict.fromkeys(("asin", "acos"), 0.6),
     **dict.fromkeys(("erf", "sin", "cos", "tan", "sinc", "floor_divide"), 0.8),
-    **dict.fromkeys(("log1p", "log2", "log10", "xlog1py"), 0.9),
+    **dict.fromkeys(("log1p", "log2", "log10", "xlog1py", "atan", "sinh", "cosh"), 0.9),
+    **dict.fromkeys(("atan2", "asinh", "acosh", "atanh"), 1.3),
     **dict.fromkeys(("erfc", "logaddexp", "logaddexp2"), 1.8),
     **dict.fromkeys(("pow", "erfinv", "digamma"), 2.5),
     "lgamma": 5.0,
@@ -37,6 +39,10 @@ _NUMPY = {
     **dict.fromkeys(("sigmoid", "sign", "sgn", "rsqrt"), (2000.0, 0.6)),
     **dict.fromkeys(("sin", "cos", "tan"), (350.0, 1.8)),
     **dict.fromkeys(("exp", "expm1", "log", "log1p", "log2", "log10", "tanh"), (350.0, 0.5)),
+    **dict.fromkeys(
+        ("asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"), (350.0, 5.0)
+    ),
+    "atan2": (500.0, 8.0),
     "pow": (1200.0, 1.0),
     **dict.fromkeys(("fmod", "remainder", "floor_divide"), (1700.0, 4.0)),
     **dict.fromkeys(("hypot", "logaddexp", "logaddexp2", "erf", "ndtr"), (700.0, 4.0)),

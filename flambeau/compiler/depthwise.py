@@ -18,19 +18,21 @@ DIRECT_POINTERS = (
 # Output channels and those of a group; input channels of a group; taps; strides in the input
 # between channels, groups and images, in the output between channels and images, in the weights
 # between output channels of a group and between groups; vectors; segments; pieces of the channels;
-# images; whether results below zero become zero.
+# images; whether results below zero become zero; of a padded input, the taps of a row and the
+# stride between its rows.
 DIRECT_PLAN = (
     "m", "group_m", "channels", "n_taps", "x_channel", "x_group", "x_image", "y_row", "y_image",
-    "w_row", "w_group", "vectors", "segments", "parts", "images", "relu",
+    "w_row", "w_group", "vectors", "segments", "parts", "images", "relu", "tap_columns", "x_row",
 )  # fmt: skip
 # Vectors of pixels summed at once; taps summed at once (all of a 3x3 kernel).
-_VECTORS, _TAPS = 4, 9
+VECTORS, _TAPS = 4, 9
 
 
 def build_depthwise(dtype: str, target: Target) -> ir.Module:
     """``direct_forward`` and ``direct_weight``, and both ``_single`` for one segment a vector.
 
-    ``direct_forward_padded`` reads a padded input: vectors lie in one row, and nothing is masked.
+    ``direct_forward_padded`` reads a padded input: nothing is masked, and vectors lie in one row
+    each, VECTORS of them below each other.
     """
     module = ir.Module(f"depthwise_{dtype}")
     tile = tile_for(dtype, target)
@@ -80,32 +82,56 @@ def _build_forward(module: ir.Module, tile: Tile, single: bool, padded: bool = F
         source = w.at(x, w.mul(group, v["x_group"]))
         bias = w.splat(load_bias(w, p["bias"], m.index))
         line = w.at(y, w.mul(m.index, v["y_row"]))
-        with w.loop(0, v["vectors"], _VECTORS) as j:
-            vectors = [w.add(j.index, i) for i in range(_VECTORS)]
-            with w.loop(0, v["channels"], carried=[bias] * _VECTORS) as c:
+        with w.loop(0, v["vectors"], VECTORS) as j:
+            vectors = [w.add(j.index, i) for i in range(VECTORS)]
+            with w.loop(0, v["channels"], carried=[bias] * VECTORS) as c:
                 channel = w.at(source, w.mul(c.index, v["x_channel"]))
-                depth = w.mul(c.index, v["n_taps"])
-                places = [w.at(channel, w.word(p["starts"], vector)) for vector in vectors]
-                with w.loop(0, v["n_taps"], carried=c.carried) as t:
-                    at = w.word(p["depths"], w.add(depth, t.index))
-                    number = w.splat(w.load(w.at(weights, at)))
-                    if padded:
-                        shift = w.word(p["taps"], t.index)
-                        loaded = [w.load_vector(w.at(place, shift)) for place in places]
-                    else:
-                        loaded = [
-                            _load_pixels(w, k, channel, vector, t.index, single)
-                            for vector in vectors
-                        ]
-                    t.next = [
-                        w.fma(number, x, total) for x, total in zip(loaded, t.carried, strict=True)
-                    ]
-                c.next = t.carried
+                depths = w.words(p["depths"], w.mul(c.index, v["n_taps"]))
+                if padded:
+                    place = w.at(channel, w.word(p["starts"], j.index))
+                    c.next = _filter_rows(w, k, weights, depths, place, c.carried)
+                else:
+                    c.next = _filter(w, k, weights, depths, channel, vectors, c.carried, single)
             for vector, total in zip(vectors, c.carried, strict=True):
                 out = w.words(p["outs"], w.mul(vector, 2))
                 mask = w.mask_bits(w.word(out, 1))
                 w.store_masked(w.at_least(total, bound), w.at(line, w.word(out)), mask)
     w.finish()
+
+
+def _filter(
+    w: Writer, k: ChunkKernel, weights: Value, depths: Value, channel: Value,
+    vectors: list[Value], totals: list[Value], single: bool,
+) -> list[Value]:  # fmt: skip
+    """`totals` and what all taps give for `vectors` of pixels of a channel."""
+    with w.loop(0, k.v["n_taps"], carried=totals) as t:
+        number = w.splat(w.load(w.at(weights, w.word(depths, t.index))))
+        loaded = [_load_pixels(w, k, channel, vector, t.index, single) for vector in vectors]
+        t.next = [w.fma(number, x, total) for x, total in zip(loaded, t.carried, strict=True)]
+    return t.carried
+
+
+def _filter_rows(
+    w: Writer, k: ChunkKernel, weights: Value, depths: Value, place: Value, totals: list[Value]
+) -> list[Value]:
+    """The same for vectors below each other, the first at `place` of a padded channel.
+
+    Taps go down their columns: what a tap reads for one vector, the next reads for that above.
+    """
+    p, v = k.p, k.v
+    with w.loop(0, v["tap_columns"], carried=totals) as column:
+        top = w.at(place, w.word(p["taps"], column.index))
+        rows = [w.load_vector(w.at(top, w.mul(v["x_row"], i))) for i in range(VECTORS - 1)]
+        below = w.mul(v["x_row"], VECTORS - 1)
+        state = [*column.carried, *rows]
+        with w.loop(column.index, v["n_taps"], v["tap_columns"], carried=state) as t:
+            number = w.splat(w.load(w.at(weights, w.word(depths, t.index))))
+            last = w.load_vector(w.at(place, w.word(p["taps"], t.index), below))
+            loaded = [*t.carried[VECTORS:], last]
+            sums = [w.fma(number, *pair) for pair in zip(loaded, t.carried[:VECTORS], strict=True)]
+            t.next = [*sums, *loaded[1:]]
+        column.next = t.carried[:VECTORS]
+    return column.carried
 
 
 DIRECT_WEIGHT_POINTERS = (

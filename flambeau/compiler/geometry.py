@@ -103,17 +103,20 @@ def tabulate(
 
 
 def tabulate_rows(out_shape: Shape, row: int, lanes: int, panel: int) -> tuple[Array, Array]:
-    """For vectors that lie in one row each, of a plane with `row` inputs a row: starts, and outs.
+    """For panels of vectors that lie below each other, in a plane with `row` inputs a row: starts.
 
-    `outs[v]` is as a table's; vectors that fill the last panel write nothing.
+    And outs: `outs[v]` is as a table's. The last panels repeat rows of those before; where there
+    are fewer rows than a panel has, its other vectors write nothing.
     """
-    y, x = (v.ravel() for v in np.mgrid[: out_shape[0], : out_shape[1] : lanes])
-    starts = np.zeros(-(-len(x) // panel) * panel, np.int64)
-    outs = np.zeros((len(starts), 2), np.int64)
-    starts[: len(x)] = y * row + x
-    outs[: len(x), 0] = y * out_shape[1] + x
-    outs[: len(x), 1] = (1 << np.minimum(lanes, out_shape[1] - x)) - 1
-    return starts, outs
+    height, width = out_shape
+    tops = np.minimum(np.arange(0, height, panel), max(0, height - panel))
+    y, x, down = (v.ravel() for v in np.meshgrid(
+        tops, np.arange(0, width, lanes), np.arange(panel), indexing="ij"
+    ))  # fmt: skip
+    y = y + down
+    masks = np.where(y < height, (1 << np.minimum(lanes, width - x)) - 1, 0)
+    outs = np.stack([np.where(y < height, y * width + x, 0), masks], -1)
+    return y * row + x, np.ascontiguousarray(outs)
 
 
 def tabulate_tiles(

@@ -245,6 +245,26 @@ def multiply_block(
     result[...] = left @ right + (result if accumulate else 0)
 
 
+def multiply_pairs(
+    a: Any, a_row: int, a_col: int, b: Any, b_row: int, c: Any, c_row: int, m: int, n: int, k: int,
+    accumulate: int,
+) -> None:  # fmt: skip
+    """`multiply_block` of words of two bfloat16, in float32 arrays: C adds up both products.
+
+    Only for CPUs that multiply such words.
+    """
+
+    def halves(x: Any, row: int, column: int, shape: tuple[int, int]) -> Any:
+        words = np.lib.stride_tricks.as_strided(x, shape, (row * x.itemsize, column * x.itemsize))
+        bits = np.ascontiguousarray(words).view(np.uint32)
+        return ((bits << 16).view(np.float32), (bits & 0xFFFF0000).view(np.float32))
+
+    left, right = halves(a, a_row, a_col, (m, k)), halves(b, b_row, 1, (k, n))
+    result = np.lib.stride_tricks.as_strided(c, (m, n), (c_row * c.itemsize, c.itemsize))
+    total = sum(x @ y for x, y in zip(left, right, strict=True))
+    result[...] = total + (result if accumulate else 0)
+
+
 def transpose_block(
     source: Any, source_row: int, result: Any, result_row: int, rows: int, columns: int
 ) -> None:

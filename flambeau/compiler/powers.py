@@ -9,12 +9,14 @@ Polynomials interpolate at Chebyshev nodes.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from .algebra import (
     Number,
     exactly,
     fma,
     horner,
+    in_chains,
     quick_two_sum,
     scale,
     two_product,
@@ -44,12 +46,11 @@ _EXP2 = (
     1.3215486808705563e-06, 1.5252733841556773e-05, 0.00015403530393370734, 0.001333355814640647,
     0.00961812910762848, 0.055504108664821625, 0.24022650695910072, 0.6931471805599453,
 )  # fmt: skip
-# log(1 + r) / r between the roots, within 3e-12.
+# log(1 + r) / r between the roots, within 8e-10 of it.
 _LOG_SHORT = (
-    -0.047177590533593855, 0.09089754509453518, -0.09342881451966843, 0.09054505550925004,
-    -0.09878969810992054, 0.11102988279786334, -0.12506640703431107, 0.14286366102434628,
-    -0.16666490142581625, 0.1999998295912731, -0.25000002048164394, 0.333333334795741,
-    -0.49999999992971805, 0.9999999999980869,
+    0.06572327158522023, -0.11620648400270368, 0.11945878227356821, -0.12420821262732773,
+    0.1421229125042129, -0.16666555575670008, 0.20002535640193383, -0.2500006237443588,
+    0.3333330266101698, -0.49999999414017127, 1.0000000006010195,
 )  # fmt: skip
 # log2((1 + s) / (1 - s)) / s by z = s * s, within 2e-17.
 _LOG2 = (
@@ -75,13 +76,17 @@ def exp2(x: Number) -> Number:
     return scale(y, n)
 
 
-def _parts(x: Number) -> tuple[Number, Number]:
-    """(e, m) of a positive double x = m * 2**e, m between the roots of 1/2 and 2."""
+def _parts(x: Number, normal: bool = False) -> tuple[Number, Number]:
+    """(e, m) of a positive double x = m * 2**e, m between the roots of 1/2 and 2.
+
+    A `normal` one is 2**-1022 or more.
+    """
     tiny = x < 2.0**-1022
-    bits = where(tiny, x * 2.0**52, x).bits()
+    bits = x.bits() if normal else where(tiny, x * 2.0**52, x).bits()
     exponent = (bits - _ROOT_BITS) >> 52
     mantissa = (bits - (exponent << 52)).as_float()
-    return exponent.to_float("double") - where(tiny, x.like(52.0), 0.0), mantissa
+    e = exponent.to_float("double")
+    return e if normal else e - where(tiny, x.like(52.0), 0.0), mantissa
 
 
 def _at_the_ends(x: Number, y: Number) -> Number:
@@ -91,12 +96,12 @@ def _at_the_ends(x: Number, y: Number) -> Number:
 
 
 def short_log(x: Number, one_less: Number | None = None) -> tuple[Number, Number]:
-    """(e, log m) of a double, right to 38 bits; `one_less` is x - 1 where that has more digits."""
-    e, m = _parts(x)
+    """(e, log m) of a normal double, right to 30 bits; `one_less`: x - 1 where that has more."""
+    e, m = _parts(x, normal=True)
     r = m - 1.0
     if one_less is not None:
         r = where(e.equals(0.0), one_less, r)
-    return e, r * horner(r, _LOG_SHORT)
+    return e, r * in_chains(r, _LOG_SHORT)
 
 
 def _log_of(r: Number) -> tuple[Number, Number]:
@@ -146,17 +151,46 @@ def log1p(x: Number) -> Number:
         e, y = short_log(u, wide)
         y = _at_the_ends(u, fma(e, math.log(2.0), y)).to("float")
         return where(x.equals(0.0), x, y)
-    e, m = _parts(u)
-    near = e.equals(0.0)
     lost = where(x < 1.0, x - (u - 1.0), 1.0 - (u - x))
-    r = where(near, x, m - 1.0)
+    return where(x.equals(0.0), x, _at_the_ends(u, _log_of_sum(u, x, lost / u)))
+
+
+def _log_of_sum(
+    u: Number, one_less: Number, lost: Number, near: Any = 0.0, doubled: Number | None = None
+) -> Number:
+    """log(u) of a double; `one_less` is u - 1 with more digits, and `lost` what u lacks, by u.
+
+    `near` is what `one_less` lacks, by u. Where u is large and `doubled`, log(2u).
+    """
+    e, m = _parts(u)
+    close = e.equals(0.0)
+    r = where(close, one_less, m - 1.0)
+    lost = where(close, u.like(near), lost)
+    if doubled is not None:
+        e = where(doubled, e + 1.0, e)
     half = r * r * 0.5
     s = r / (r + 2.0)
     z = s * s
-    tail = fma(s, half + horner(z, _LOG_ODD) * z, e * _LN2[1] + where(near, 0.0, lost / u))
-    y = fma(e, _LN2[0], r - (half - tail))
-    y = _at_the_ends(u, y)
-    return where(x.equals(0.0), x, y)
+    tail = fma(s, half + horner(z, _LOG_ODD) * z, fma(e, _LN2[1], lost))
+    return fma(e, _LN2[0], r - (half - tail))
+
+
+def log_in_two(x: Number) -> tuple[Number, Number]:
+    """The logarithm of a positive double in two parts that together have some 60 bits."""
+    e, m = _parts(x)
+    high, low = _log_of(m - 1.0)
+    total, lost = two_sum(e * _LN2[0], high)
+    return total, lost + fma(e, _LN2[1], low)
+
+
+def log_of_one_and(x: Number, low: Number, large: Number | None = None) -> Number:
+    """log(1 + x + low) of doubles x >= 0 and a small `low`; log(2x) where x is `large`."""
+    u, lost = two_sum(x.like(1.0), x)
+    inverse = 1.0 / u
+    if large is not None:
+        u = where(large, x, u)
+    y = _log_of_sum(u, x, (lost + low) * inverse, low * inverse, large)
+    return _at_the_ends(u, y)
 
 
 # ---------------------------------------------------------------- powers
@@ -195,7 +229,7 @@ def pow(x: Number, y: Number) -> Number:
         p, p_low = two_product(exponent, high)
         p_low = fma(exponent, low, p_low)
     else:
-        e, m = _parts(a)
+        e, m = _parts(a, normal=True)
         s = (m - 1.0) / (m + 1.0)
         p = exponent * fma(s, horner(s * s, _LOG2), e)
         p_low = p.like(0.0)

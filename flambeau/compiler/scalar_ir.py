@@ -8,7 +8,8 @@ Accuracy in units of the last place (float32): exp 1.0, log 0.9, tanh 2.5, erf 1
 1e-7 of the truth, and nought below -6.3. Polynomials are
 weighted least-squares fits on Chebyshev nodes; the reductions are those of Cody and Waite,
 *Software Manual for the Elementary Functions* (1980). Functions that take more than a few lines
-have modules of their own: `circular`, `divisions`, `error_functions`, `gamma_functions`, `powers`.
+have modules of their own: `angles`, `circular`, `divisions`, `error_functions`, `gamma_functions`,
+`hyperbolic`, `powers`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from . import circular, divisions, error_functions, gamma_functions, powers, target
+from . import (
+    angles,
+    circular,
+    divisions,
+    error_functions,
+    gamma_functions,
+    hyperbolic,
+    powers,
+    target,
+)
 from .algebra import Number
 from .expressions import Expression
 
@@ -209,8 +219,8 @@ class ScalarWriter:
         return self.select(self.compare("ogt", x, hi), hi, x)
 
     # -------------------------------------------------------- transcendental functions
-    def _reduced(self, x: Value) -> tuple[Value, Value]:
-        """n and r with x = n ln 2 + r, |r| <= ln 2 / 2; and expm1(r)."""
+    def power_less_one(self, x: Value) -> tuple[Value, Value]:
+        """n and expm1(r), where x = n ln 2 + r and |r| <= ln 2 / 2."""
         t = x.type
         n = self.intrinsic("roundeven", self.binary("fmul", x, self.const(_LOG2E, t)))
         high, low = _LN2[t]
@@ -251,7 +261,7 @@ class ScalarWriter:
     def exp(self, x: Value) -> Value:
         """e**x over the whole range, denormals included."""
         safe = self.clamp(x, *_EXP_RANGE[x.type])
-        n, p = self._reduced(safe)
+        n, p = self.power_less_one(safe)
         return self.scale(self.binary("fadd", p, self.const(1.0, x.type)), n)
 
     def decay(self, x: Value) -> Value:
@@ -278,7 +288,7 @@ class ScalarWriter:
 
     def expm1_of_positive(self, x: Value) -> Value:
         """e**x - 1 for 0 <= x < 88."""
-        n, p = self._reduced(x)
+        n, p = self.power_less_one(x)
         s = self._power(n)
         return self.fma(p, s, self.binary("fsub", s, self.const(1.0, x.type)))
 
@@ -287,7 +297,7 @@ class ScalarWriter:
         t, f = x.type, self.const
         nan = self.compare("uno", x, x)
         safe = self.clamp(x, -40.0, 89.0 if t == "float" else 710.0)
-        n, p = self._reduced(self.select(nan, f(0.0, t), safe))
+        n, p = self.power_less_one(self.select(nan, f(0.0, t), safe))
         # Half of 2**n does not overflow where the result does not.
         s = self._power(self.binary("fsub", n, f(1.0, t)))
         y = self.fma(p, s, self.binary("fsub", s, f(0.5, t)))
@@ -547,7 +557,7 @@ def _by_width(single: Callable[..., Value], double: Any) -> Callable[..., Value]
     return lower
 
 
-_MODULES = (circular, divisions, error_functions, gamma_functions, powers)
+_MODULES = (angles, circular, divisions, error_functions, gamma_functions, hyperbolic, powers)
 _FUNCTIONS: dict[str, Callable[..., Value]] = {
     **{name: _formula(f) for module in _MODULES for name, f in module.FUNCTIONS.items()},
     "neg": lambda w, x: w.negate(x),
@@ -567,7 +577,7 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "sigmoid": lambda w, x: w.sigmoid(x),
     "erf": _by_width(lambda w, x: w.erf(x), _formula(error_functions.erf)),
     "ndtr": _by_width(lambda w, x: w.ndtr(x), _formula(error_functions.ndtr)),
-    "lgamma": _by_width(_formula(gamma_functions.lgamma), None),
+    "lgamma": _by_width(_formula(gamma_functions.lgamma), _formula(gamma_functions.precise_lgamma)),
     "maximum": lambda w, x, y: w.extremum(x, y, "ogt"),
     "minimum": lambda w, x, y: w.extremum(x, y, "olt"),
     "copysign": lambda w, x, y: w.intrinsic("copysign", x, y),

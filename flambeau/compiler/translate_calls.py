@@ -242,8 +242,13 @@ def _minus(t: Translator, v: Value) -> Operand:
     return t.arithmetic(ast.Sub(), Constant(0), v)
 
 
-def _block(render: Callable[[str, str], str], names: tuple[str, ...]) -> Callable[..., Operand]:
-    """A call of a function of `gemm_block`, whose text joins the module."""
+def _block(
+    render: Callable[[str, str], str], names: tuple[str, ...], words: str = ""
+) -> Callable[..., Operand]:
+    """A call of a function of `gemm_block`, whose text joins the module.
+
+    `words` names what float32 elements hold, if not numbers (see `vectors`).
+    """
 
     def lower(t: Translator, *args: Operand) -> Operand:
         if len(args) != len(names):
@@ -252,10 +257,14 @@ def _block(render: Callable[[str, str], str], names: tuple[str, ...]) -> Callabl
         dtype = {"f32": "float32", "f64": "float64"}.get(kinds.pop()) if len(kinds) == 1 else None
         if dtype is None:
             raise KernelError("the matrices of a block are all float32 or all float64")
+        if words:
+            if dtype != "float32":
+                raise KernelError(f"{words} are held by float32")
+            dtype = words
         name = f"{render.__name__}.{dtype}"
         t.module.add_text(name, lambda: render(name, dtype))
-        words = [a if isinstance(a, Pointer) else t.convert(a, "i64") for a in args]
-        t.w.lines.append(f"  call void @{name}({', '.join(f'{v.type} {v.name}' for v in words)})")
+        given = [a if isinstance(a, Pointer) else t.convert(a, "i64") for a in args]
+        t.w.lines.append(f"  call void @{name}({', '.join(f'{v.type} {v.name}' for v in given)})")
         return Constant(None)
 
     return lower
@@ -263,6 +272,9 @@ def _block(render: Callable[[str, str], str], names: tuple[str, ...]) -> Callabl
 
 LOWERINGS: dict[Any, Callable[..., Operand]] = {
     language.multiply_block: _block(gemm_block.render_block, gemm_block.BLOCK_ARGUMENTS),
+    language.multiply_pairs: _block(
+        gemm_block.render_block, gemm_block.BLOCK_ARGUMENTS, "bfloat16x2"
+    ),
     language.transpose_block: _block(gemm_block.render_transpose, gemm_block.TRANSPOSE_ARGUMENTS),
     language.exp: _unary("exp"),
     language.decay: _unary("decay"),

@@ -33,6 +33,36 @@ def empty_cache() -> None:
     """Return cached GPU memory; nothing without one."""
 
 
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether a GPU computes in bfloat16."""
+    return False
+
+
+def memory_allocated(device: Any = None) -> int:
+    """Bytes that tensors take on a GPU: 0 without one, as in PyTorch."""
+    return 0
+
+
+def max_memory_allocated(device: Any = None) -> int:
+    """The most bytes that tensors took on a GPU: 0 without one, as in PyTorch."""
+    return 0
+
+
+def memory_reserved(device: Any = None) -> int:
+    """Bytes that are held for tensors on a GPU: 0 without one, as in PyTorch."""
+    return 0
+
+
+def max_memory_reserved(device: Any = None) -> int:
+    """The most bytes that were held for tensors on a GPU: 0 without one, as in PyTorch."""
+    return 0
+
+
+def get_rng_state_all() -> list[Any]:
+    """The states of all GPUs' streams of random numbers: none."""
+    return []
+
+
 def synchronize(device: Any = None) -> None:
     """Wait for the GPU; RuntimeError without one."""
     raise RuntimeError("no CUDA device is available: this build of flambeau has the CPU and meta")

@@ -31,6 +31,7 @@ relu6 = pointwise(
     "relu6(input)",
     lambda m, x: m.minimum(m.maximum(x, 0), 6),
     grad={"input": lambda m, g, input: m.where((input > 0) & (input < 6), g, 0)},
+    node="HardtanhBackward0",
     out=False,
     method=False,
     refuse="bc",
@@ -96,6 +97,7 @@ prelu_slope = pointwise(
     inplace=False,
     out=False,
     method=False,
+    node="PreluKernelBackward0",
     doc="input above 0, weight * input below; the two broadcast.",
 )
 elu = pointwise(
@@ -243,6 +245,7 @@ logsigmoid = pointwise(
     inplace=False,
     out=False,
     method=False,
+    node="LogSigmoidBackward0",
     aliases=("log_sigmoid",),
     refuse="bic",
     doc="""log(sigmoid(`input`)), computed without overflow.
@@ -259,6 +262,7 @@ shrink_softly = pointwise(
     out=False,
     method=False,
     refuse="bic",
+    node="SoftshrinkBackward0",
     doc="input moved towards 0 by lambd, as far as 0.",
 )
 hardshrink = pointwise(
@@ -283,6 +287,7 @@ gelu_exact = pointwise(
     ),
     out=False,
     method=False,
+    refuse="bic",
     node="GeluBackward0",
     doc="input times the normal distribution function of it.",
 )
@@ -304,6 +309,7 @@ gelu_tanh = pointwise(
     partials=(lambda m, input: _gelu_tanh_slope(m, input),),
     out=False,
     method=False,
+    refuse="bic",
     node="GeluBackward0",
     doc="The approximation of gelu by the hyperbolic tangent.",
 )
@@ -388,6 +394,8 @@ def glu(m: Any, input: Array, dim: int = -1) -> Array:
     """
     if not input.ndim:
         raise RuntimeError("glu does not support 0-dimensional tensors")
+    if not m.dtype(input).is_floating_point:
+        raise NotImplementedError(f"\"glu_cpu\" not implemented for '{m.dtype(input).title}'")
     d = wrap_dim(dim, input.ndim)
     size = input.shape[d]
     if size % 2:

@@ -290,7 +290,7 @@ addcdiv = pointwise(
         lambda m, tensor2, value: value / tensor2,
         lambda m, tensor1, tensor2, value: -value * tensor1 / (tensor2 * tensor2),
     ),
-    refuse="bi",
+    refuse="biq",
     numbers="none",
     doc="""`input` + `value` * `tensor1` / `tensor2`, in floating point.
 

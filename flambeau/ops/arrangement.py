@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu.layout import contiguous, repeated, rolled
+from ..devices import contiguous_format
 from .promotion import common_dtype, is_number
 from .record import Array, Arrays, composite, shape_from_values, structured
 from .shapes import wrap_dim, wrap_dims
@@ -193,7 +194,9 @@ def repeat_interleave(
             raise RuntimeError("repeats can not be negative")
         shape = tuple(input.shape)
         wide = m.expand(m.unsqueeze(input, d + 1), (*shape[: d + 1], repeats, *shape[d + 1 :]))
-        return m.reshape(wide, (*shape[:d], shape[d] * repeats, *shape[d + 1 :]))
+        # A copy even of a single row, whose repetitions could be seen in place.
+        copied = m.clone(wide, memory_format=contiguous_format)
+        return m.reshape(copied, (*shape[:d], shape[d] * repeats, *shape[d + 1 :]))
     if repeats.ndim == 1 and repeats.shape[0] != input.shape[d]:
         raise RuntimeError("repeats must have the same size as input along dim")
     return m.index_select(input, d, m.repeated_indices(repeats))

@@ -211,7 +211,7 @@ def scaled_dot_product_attention(
         raise RuntimeError(
             "scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
         )
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    factor = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else scale
     if dropout_p > 0 or not _fits(m, query, key, value, attn_mask):
         return _attend_by_pieces(m, query, key, value, attn_mask, is_causal, factor, dropout_p)
     return m.fused_attention(query, key, value, attn_mask, is_causal, factor)

@@ -276,5 +276,7 @@ def isin(
 @structured(method=False, excuse="a truth value")
 def isin_of(elements: Array, test_elements: Array, invert: bool = False) -> Array:
     """Whether each element is among `test_elements`."""
+    if "b" in elements.dtype.kind + test_elements.dtype.kind:
+        raise RuntimeError("Unsupported input type encountered for isin(): Bool")
     a, b = promoted([elements, test_elements])
     return np.asarray(np.isin(a, b, invert=invert))

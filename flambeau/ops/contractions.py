@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .record import Array, composite
-from .shapes import wrap_dim
+from .shapes import wrap_own_dim
 
 
 @composite(out=True, aliases=("ger",))
@@ -77,8 +77,8 @@ def _contracted(dims: Any, a: Any, b: Any) -> tuple[list[int], list[int]]:
         raise RuntimeError(
             f"both dimension lists should have same length, got {first} and {second} (tensordot)"
         )
-    first = [wrap_dim(int(d), a.ndim) for d in first]
-    second = [wrap_dim(int(d), b.ndim) for d in second]
+    first = [wrap_own_dim(int(d), a.ndim) for d in first]
+    second = [wrap_own_dim(int(d), b.ndim) for d in second]
     for i, j in zip(first, second, strict=True):
         if a.shape[i] != b.shape[j] and 1 not in (a.shape[i], b.shape[j]):
             raise RuntimeError(
@@ -119,6 +119,11 @@ def tensordot(m: Any, a: Array, b: Array, dims: Any = 2) -> Array:
 
 
 def _check_bilinear(input1: Any, input2: Any, weight: Any, bias: Any) -> None:
+    if weight.ndim != 3 or not input1.ndim or not input2.ndim:
+        raise RuntimeError(
+            "bilinear(): the inputs need dimensions and the weight three of them, got shapes "
+            f"{list(input1.shape)}, {list(input2.shape)} and {list(weight.shape)}"
+        )
     for place, given in ((1, input1), (2, input2)):
         if given.shape[-1] != weight.shape[place]:
             raise RuntimeError(

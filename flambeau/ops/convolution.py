@@ -53,7 +53,7 @@ def _weight_rule(
         "weight": _weight_rule,
         "bias": lambda m, g: m.sum(g, (0, *range(2, g.ndim))),
     },
-    node="Convolution",
+    node="ConvolutionBackward0",
 )
 def convolve(
     input: Array,

@@ -236,11 +236,28 @@ def linalg_svd(
     """
     check_matrix("linalg.svd", A)
     _check_driver(driver)
-    with blas_threads.for_matrices(A):
+    return singular_factors(A, full_matrices)
+
+
+def singular_factors(a: Array, full: bool) -> tuple[Array, Array, Array]:
+    """U, S, Vh of every matrix; NaN for a matrix with infinities, LinAlgError for one with NaN."""
+    endless = None
+    if not np.isfinite(a).all():  # LAPACK may search for ever
+        endless = ~np.isfinite(a).all((-2, -1), keepdims=True)
+        if np.isnan(a).any():
+            raise LinAlgError(
+                "linalg.svd: The algorithm failed to converge because the input matrix contained "
+                "non-finite values."
+            )
+        a = np.where(endless, np.zeros_like(a), a)
+    with blas_threads.for_matrices(a):
         try:
-            u, s, vh = np.linalg.svd(A, full_matrices)
+            u, s, vh = np.linalg.svd(a, full)
         except np.linalg.LinAlgError:
-            u, s, vh = each_matrix(A, lambda x: _careful_svd(x, full_matrices))
+            u, s, vh = each_matrix(a, lambda x: _careful_svd(x, full))
+    if endless is not None:
+        for part in (u, s[..., None], vh):
+            np.copyto(part, np.nan, where=endless)
     return u, s, vh
 
 
@@ -256,11 +273,6 @@ def _careful_svd(x: Array, full: bool) -> tuple[Array, Array, Array]:
     """One matrix by the slower iteration, which converges where the fast one may not."""
     from scipy import linalg
 
-    if not np.isfinite(x).all():
-        raise LinAlgError(
-            "linalg.svd: The algorithm failed to converge because the input matrix contained "
-            "non-finite values."
-        )
     try:
         u, s, vh = linalg.svd(x, full, lapack_driver="gesvd")
     except np.linalg.LinAlgError:

@@ -67,8 +67,11 @@ def alpha_noise(input: Array, p: float, channels: bool) -> Array:
     return input * noise + shift, noise
 
 
-def _is_idle(input: Any, p: float, train: bool) -> bool:
-    return not train or p == 0 or 0 in tuple(input.shape)
+def _noisy(m: Any, noise: Any, input: Any, p: float, train: bool, channels: bool) -> Any:
+    """`noise` of `input`, but nothing is drawn where nothing or everything is kept."""
+    if not train or p == 0 or 0 in tuple(input.shape):
+        return input
+    return m.mul(input, m.zeros_like(input)) if p == 1 else noise(input, p, channels)
 
 
 @composite(method=False, inplace=True)
@@ -81,7 +84,7 @@ def dropout(m: Any, input: Array, p: float = 0.5, train: bool = True) -> Array:
     [0.0, 4.0]
     """
     _check("dropout", input, p)
-    return input if _is_idle(input, p, train) else m.dropout_noise(input, p, False)
+    return _noisy(m, m.dropout_noise, input, p, train, False)
 
 
 @composite(method=False, inplace=True)
@@ -93,7 +96,7 @@ def feature_dropout(m: Any, input: Array, p: float = 0.5, train: bool = True) ->
     [0.0, 6.0]
     """
     _check("feature_dropout", input, p)
-    return input if _is_idle(input, p, train) else m.dropout_noise(input, p, True)
+    return _noisy(m, m.dropout_noise, input, p, train, True)
 
 
 @composite(method=False, inplace=True)
@@ -105,7 +108,7 @@ def alpha_dropout(m: Any, input: Array, p: float = 0.5, train: bool = False) -> 
     [-0.7792, 0.7792]
     """
     _check("alpha_dropout", input, p)
-    return input if _is_idle(input, p, train) else m.alpha_noise(input, p, False)
+    return _noisy(m, m.alpha_noise, input, p, train, False)
 
 
 @composite(method=False, inplace=True)
@@ -117,4 +120,4 @@ def feature_alpha_dropout(m: Any, input: Array, p: float = 0.5, train: bool = Fa
     2
     """
     _check("feature_alpha_dropout", input, p)
-    return input if _is_idle(input, p, train) else m.alpha_noise(input, p, True)
+    return _noisy(m, m.alpha_noise, input, p, train, True)

@@ -113,6 +113,7 @@ def _empty(x: Array, *shape: int) -> Array:
 
 
 @structured(
+    node="EmbeddingBagBackward0",
     method=False,
     meta=lambda weight, indices, bounds, factors=None, padding_idx=-1, mean=False, by_freq=False: (
         _empty(weight, len(bounds) - 1, weight.shape[1])

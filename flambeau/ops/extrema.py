@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..backends.cpu import reductions as kernels
 from ..backends.cpu import sorting
-from .promotion import title, widened
+from .promotion import title, unsupported, widened
 from .record import Array, composite, reduction
 from .shapes import check_nonempty, restore_dims, wrap_dim, wrap_dims
 
@@ -279,6 +280,8 @@ def kthvalue(input: Array, k: int, dim: int = -1, keepdim: bool = False) -> tupl
     >>> value, place
     (tensor(20), tensor(3))
     """
+    if input.dtype.kind in "bc":
+        raise unsupported("kthvalue_cpu", input)
     d = wrap_dim(dim, input.ndim)
     n = input.shape[d] if input.ndim else 1
     if not 1 <= k <= n:
@@ -336,7 +339,12 @@ def _median(m: Any, input: Any, dim: int | None, keepdim: bool, along: Any) -> A
         return along(input, dim, keepdim)
     flat = m.reshape(input, (-1,))
     if not flat.shape[0]:
-        return m.sum(flat) * float("nan")
+        kind = m.dtype(input)
+        if kind.inexact:
+            return m.sum(flat) * float("nan")
+        # What NaN becomes when it is cast.
+        least = np.iinfo(kind.numpy_dtype).min if kind.itemsize > 2 else kind is dtypes.bool_
+        return m.number(least, input)
     return along(flat, 0)[0]
 
 
@@ -378,6 +386,8 @@ def mode(input: Array, dim: int = -1, keepdim: bool = False) -> tuple[Array, Arr
     >>> flambeau.mode(flambeau.tensor([[2, 3, 3], [5, 4, 5]])).values
     tensor([3, 5])
     """
+    if input.dtype.kind == "c":
+        raise unsupported("mode_cpu", input)
     d = check_nonempty("mode", input.shape, dim)
     if not input.ndim:
         return input.copy(), np.asarray(0)

@@ -28,7 +28,23 @@ class _Formula:
 
 _LEAST_CONVERTED = 128
 """Elements from which a kernel that converts them is faster than NumPy's calls."""
+_FLOAT = np.dtype(np.float32)
 _formulas: dict[Op, _Formula] = {}
+
+
+def compute_half(op: Op, arrays: Sequence[Any], out: Any = None) -> Any:
+    """The formula of `op`, its parameters at their defaults, in the half precision of the arrays.
+
+    These are contiguous and of one shape; numbers are float32. With `out`, the first array, it is
+    written there. None where no kernel serves.
+    """
+    first = arrays[0]
+    if first.size < _LEAST_CONVERTED:
+        return None
+    formula = _formulas.get(op)
+    if formula is None:
+        formula = _formulas[op] = _Formula(op)
+    return formula.folded.convert_alike(arrays, _FLOAT, first.dtype, out)
 
 
 def compute(
@@ -45,7 +61,9 @@ def compute(
     least = fused.least
     if kind != work or arrays[0].dtype != work:  # NumPy would convert before and after
         least = min(least, _LEAST_CONVERTED)
-    large = max([a.size for a in arrays]) >= least
+    large = False
+    for a in arrays:
+        large = large or a.size >= least
     if large and params and list(params) != formula.defaults:
         fused = formula.open
         large = all(p.__class__ in (int, float) for p in params)

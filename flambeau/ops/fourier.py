@@ -19,6 +19,21 @@ from .record import Array, composite, structured
 _OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
 
+def _unsign_zeros(out: Array, axes: Sequence[int], forward: bool) -> None:
+    """Make the imaginary zeros of a real array's transform positive where PyTorch's are so.
+
+    Half of it is computed and the rest its conjugate image, which has negative zeros. PyTorch
+    leaves those in the image, and only where one dimension is transformed.
+    """
+    if len(axes) == 1:
+        if not forward:
+            return
+        axis = axes[0]
+        out = out[(*(slice(None),) * axis, slice(out.shape[axis] // 2 + 1))]
+    imaginary = out.imag
+    imaginary += 0.0
+
+
 # ---------------------------------------------------------------- primitives
 @structured(
     method=False,
@@ -33,7 +48,10 @@ def fft_c2c(input: Array, dim: Sequence[int], norm: str, forward: bool) -> Array
         return input.astype(np.result_type(input.dtype, np.complex64))
     from scipy import fft
 
-    return (fft.fftn if forward else fft.ifftn)(input, axes=dim, norm=norm)
+    out = (fft.fftn if forward else fft.ifftn)(input, axes=dim, norm=norm)
+    if input.dtype.kind == "f":
+        _unsign_zeros(out, dim, forward)
+    return out
 
 
 def _from_half(m: Any, g: Any, dim: Any, norm: str, shape: Any) -> Any:

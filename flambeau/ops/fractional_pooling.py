@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..backends.cpu import pooling as kernels
-from ..generator import default_generator
 from .pooling import each
-from .record import Array, composite, random
+from .record import Array, composite, structured
 
 
-@random(
+@structured(
     method=False,
     outputs=2,
     grad={
@@ -20,20 +18,12 @@ from .record import Array, composite, random
         )
     },
 )
-def fractional_windows(
-    input: Array, kernel: Any, counts: Any, samples: Array | None = None
-) -> Array:
+def fractional_windows(input: Array, kernel: Any, counts: Any, samples: Array) -> Array:
     """The largest values of the windows and their places in the flattened last dimensions.
 
-    ``samples`` (N, C, rank) in [0, 1) shift each channel's windows; they are drawn if not given.
+    ``samples`` (N, C, rank) in [0, 1) shift each channel's windows.
     """
-    rank = len(counts)
-    planes = input.shape[: input.ndim - rank]
-    if samples is None:
-        drawn = default_generator.uniform(math.prod(planes) * rank, input.dtype)
-    else:
-        drawn = samples
-    return kernels.fractional_max_pool(input, kernel, counts, drawn.reshape(-1, rank))
+    return kernels.fractional_max_pool(input, kernel, counts, samples.reshape(-1, len(counts)))
 
 
 def _counts(name: str, input: Any, output_size: Any, output_ratio: Any, rank: int) -> Any:
@@ -71,6 +61,9 @@ def _fractional(
             raise RuntimeError(
                 f"{name}(): pool size {k} with output size {c} too large relative to input size {n}"
             )
+    if samples is None:
+        planes = (1, *input.shape)[-rank - 2 : -rank]
+        samples = m.rand(*planes, rank, dtype=input.dtype, device=input.device)
     values, indices = m.fractional_windows(input, kernel, counts, samples)
     return (values, indices) if return_indices else values
 

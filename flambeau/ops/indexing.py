@@ -13,7 +13,7 @@ from ..backends.cpu import selection as selection_kernels
 from ..backends.cpu.scatter import add_at, add_rows, combine_along, combine_rows
 from .promotion import is_number, title
 from .record import Array, composite, structured, writing
-from .shapes import at_dim, wrap_dim
+from .shapes import at_dim, wrap_dim, wrap_own_dim
 
 
 # ---------------------------------------------------------------- x[index] and its inverse
@@ -73,6 +73,8 @@ def _as_rows(shape: tuple[int, ...], key: Any) -> _Rows | None:
 
     None where it is not so, or where it selects too little to matter.
     """
+    if len(key) == 1 and key[0].dtype.kind == "i":
+        return _Rows(shape, key[0], 0, True)
     where = [i for i, k in enumerate(key) if isinstance(k, np.ndarray)]
     first, last = where[0], where[-1] + 1
     arrays = key[first:last]
@@ -185,16 +187,18 @@ def _aligned(name: str, input: Array, dim: int, index: Array) -> tuple[Array, Ar
         )
     x = input if input.ndim else input.reshape(1)
     i = index if index.ndim else index.reshape(1)
+    if i.dtype.kind not in "iu" or i.dtype.itemsize < 4:
+        check_index(name, i, x.shape[d], d)
+    if x.ndim == 1 or x.shape == i.shape:
+        return x, i, d
     for axis, (n, k) in enumerate(zip(x.shape, i.shape, strict=True)):
         if axis != d and k > n:
             raise RuntimeError(
                 f"Size does not match at dimension {axis} expected index {list(index.shape)} to be "
                 f"no larger than self {list(input.shape)} apart from dimension {d}"
             )
-    if i.dtype.kind not in "iu" or i.dtype.itemsize < 4:
-        check_index(name, i, x.shape[d], d)
-    key = tuple(slice(None) if axis == d else slice(k) for axis, k in enumerate(i.shape))
-    return x[key], i, d
+    x = x[tuple(slice(None) if axis == d else slice(k) for axis, k in enumerate(i.shape))]
+    return x, i, d
 
 
 @structured(
@@ -352,7 +356,7 @@ def take_along_dim(m: Any, input: Array, indices: Array, dim: int | None = None)
             "torch.take_along_dim(): input and indices should have the same number of dimensions, "
             f"but got {input.ndim} dimensions for input, and {indices.ndim} dimensions for indices"
         )
-    d = wrap_dim(dim, input.ndim)
+    d = wrap_own_dim(dim, input.ndim)
     indices = m.where(indices < 0, indices + input.shape[d], indices)
     shapes = [list(input.shape), list(indices.shape)]
     for s in shapes:
@@ -376,6 +380,12 @@ def _check_source(name: str, input: Array, d: int, index: Array, source: Array) 
         raise RuntimeError(
             f"{name}(): self and source expected to have the same dtype, but got (self) "
             f"{title(input)} and (source) {title(source)}"
+        )
+    if input.ndim and not source.ndim and (name == "index_add" or index.size != 1):
+        kind = IndexError if name == "index_copy" else RuntimeError
+        raise kind(
+            f"{name}(): a source without dimensions is for one place of a self without dimensions, "
+            f"got self of shape {list(input.shape)} and {index.size} places"
         )
     if input.ndim > 1 or (input.ndim and source.ndim):
         expected = (*input.shape[:d], index.size, *input.shape[d + 1 :])

@@ -83,8 +83,11 @@ def blend_points_shares(grad: Array, input: Array, places: Array) -> Array:
 
 
 def _corner_shares_rule(
-    m: Any, g: Any, grid: Any, height: int, width: int, aligned: bool, border: bool
+    m: Any, g: Any, grid: Any, height: int, width: int, aligned: bool, border: bool, taps: int
 ) -> Any:
+    if taps == 1:
+        still = m.mul(m.select(g[0], 1, 0), 0)
+        return m.stack([still, still], -1)
     parts, slopes = [], []
     for number, size in enumerate((width, height)):
         at = m.select(grid, -1, number)
@@ -104,13 +107,13 @@ def _corner_shares_rule(
 
 @structured(method=False, outputs=2, grad={"grid": _corner_shares_rule})
 def corner_shares(
-    grid: Array, height: int, width: int, aligned: bool, border: bool
+    grid: Array, height: int, width: int, aligned: bool, border: bool, taps: int = 4
 ) -> tuple[Array, Array]:
-    """Shares and places (N, 4, P) of the four pixels around each point of a grid (N, P, 2).
+    """Shares and places (N, taps, P) of the 4 pixels around each point of a grid (N, P, 2).
 
-    The place of a pixel outside the image is -1.
+    With one tap it is the nearest pixel. The place of a pixel outside the image is -1.
     """
-    return kernels.find_corners(grid, height, width, aligned, border)
+    return kernels.find_corners(grid, height, width, aligned, border, taps)
 
 
 # ---------------------------------------------------------------- along axes

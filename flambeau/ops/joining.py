@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -356,7 +357,8 @@ def tensor_split(m: Any, input: Array, indices_or_sections: Any, dim: int = 0) -
     if where <= 0:
         raise RuntimeError(f"number of sections must be larger than 0, got {where}")
     small, more = divmod(n, where)
-    return m.split_at(input, [small + 1] * more + [small] * (where - more), d)
+    ends = list(itertools.accumulate([small + 1] * more + [small] * (where - more)))
+    return tuple(m.slice_of(input, d, a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
 
 
 def _numpy_style(m: Any, name: str, input: Any, where: Any, dim: int) -> tuple[Array, ...]:

@@ -89,6 +89,7 @@ def _shares(g: Any, divisor: Any, shape: tuple[int, ...]) -> Any:
 @structured(
     method=False,
     extras=("divisor",),
+    node="NllLossBackward0",
     grad={
         "input": lambda m, g, target, weight, ignore_index, divisor, input_shape: m.nll_loss_back(
             g, target, weight, divisor, ignore_index, tuple(input_shape)
@@ -110,6 +111,8 @@ def nll_loss_of_classes(
     word = reduction_word(reduction)
     if input.dtype.kind not in "fV":
         raise unsupported("nll_loss_out_frame", input)
+    if target.dtype not in (np.int64, np.uint8):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {title(target)}")
     scores, chosen = _flattened("nll_loss", input, target, weight)
     found = likelihoods.likelihood(scores, chosen, weight, ignore_index, word == "none")
     if found is not None:
@@ -249,6 +252,7 @@ def targets_weight(input: Array, target: Array, weight: Array | None, ignore_ind
     extras=("lse", "divisor"),
     grad={"input": _cross_entropy_rule},
     decompose=_cross_entropy_pieces,
+    node="NllLossBackward0",
 )
 def cross_entropy_of_classes(
     input: Array,

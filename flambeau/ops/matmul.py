@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..backends.cpu import matmul as kernels
 from ..backends.cpu.narrow_matmul import int_matmul
 from .promotion import lifted, title, unsupported
@@ -52,6 +53,29 @@ def _right_back(m: Any, g: Any, input: Any, other_shape: Any) -> Any:
 
 
 _PRODUCT_RULES = {"input": _left_back, "other": _right_back}
+
+
+def _rank(node: Any, name: str) -> int:
+    """The number of dimensions of an argument, of which the node knows the shape or the tensor."""
+    shape = getattr(node, f"h_{name}", None)
+    return len(shape) if shape is not None else getattr(getattr(node, f"s_{name}"), "ndim", 2)
+
+
+def _product_name(node: Any) -> str:
+    """What a matrix product is called on the tape."""
+    names = {(1, 1): "Dot", (2, 1): "Mv", (2, 2): "Mm", (1, 2): "Squeeze"}
+    name = names.get((_rank(node, "input"), _rank(node, "other")), "UnsafeView")
+    return f"{name}Backward{4 if name == 'Squeeze' else 0}"
+
+
+def _layer_name(node: Any) -> str:
+    """What a linear layer is called on the tape."""
+    biased = getattr(node, "h_bias", None) is not None
+    if _rank(node, "input") == 2:
+        return "AddmmBackward0" if biased else "MmBackward0"
+    return "ViewBackward0" if biased else "UnsafeViewBackward0"
+
+
 _MM_RULES = {
     "input": lambda m, g, mat2: m.matmul(g, adjoint(m, mat2)),
     "mat2": lambda m, g, input: m.matmul(adjoint(m, input), g),
@@ -147,7 +171,7 @@ def _int_mm(input: Array, mat2: Array) -> Array:
     for label, x, kinds in (("self", input, ("int8", "uint8")), ("mat2", mat2, ("int8",))):
         if x.ndim != 2:
             raise RuntimeError(f"_int_mm: Expected {label} to be of dimension 2 but got {x.ndim}")
-        if x.dtype.name not in kinds:
+        if x.dtype not in kinds:
             raise RuntimeError(
                 f"_int_mm: Expected {label} dtype to be {' or '.join(kinds)} but got {title(x)}"
             )
@@ -232,7 +256,7 @@ def vdot(input: Array, other: Array) -> Array:
     return np.asarray(kernels.matmul(np.conj(input), other))
 
 
-@structured(out=True, grad=_PRODUCT_RULES, aliases=("linalg_matmul",))
+@structured(out=True, grad=_PRODUCT_RULES, namer=_product_name, aliases=("linalg_matmul",))
 def matmul(input: Array, other: Array) -> Array:
     """The matrix product; vectors are rows on the left, columns on the right; batches broadcast.
 
@@ -276,6 +300,7 @@ def _linear_back(m: Any, g: Any, weight: Any) -> Any:
         "weight": _weight_back,
         "bias": lambda m, g: m.sum(g, tuple(range(g.ndim - 1))) if g.ndim > 1 else g,
     },
+    namer=_layer_name,
 )
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """``input @ weight.T + bias``: (*, K), (N, K), (N,) -> (*, N).
@@ -344,6 +369,8 @@ def _scaled_sum(name: str, input: Array, a: Array, b: Array, beta: Any, alpha: A
     shape = (*a.shape[:-1], b.shape[-1])
     _check_sum(name, input, shape, RAW.dtype(input), RAW.dtype(a))
     if a.dtype.kind in "iub":
+        if input.dtype.kind == "u":
+            beta, alpha = (int(v) % (1 << 8 * input.dtype.itemsize) for v in (beta, alpha))
         return np.asarray(_blend(RAW, input, kernels.matmul(a, b), beta, alpha))
     return kernels.add_matmul(input, a, b, beta, alpha)
 
@@ -448,6 +475,8 @@ def addr(m: Any, input: Array, vec1: Array, vec2: Array, *, beta: Any = 1, alpha
             f"addr: Expected 1-D argument vec1 and vec2, but got {vec1.ndim}-D and {vec2.ndim}-D"
         )
     kind = m.dtype(input)
+    for vector in (vec1, vec2):
+        kind = dtypes.promote_types(kind, m.dtype(vector))
     input, vec1, vec2 = lifted(m, input, vec1, vec2)
     out = _blend(m, input, m.outer(vec1, vec2), beta, alpha)
     return m.cast(out, kind) if kind.is_floating_point else out

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..compiler import blas_threads
-from .decompositions import adjoint, check_matrix
+from .decompositions import adjoint, check_matrix, singular_factors
 from .promotion import is_number
 from .record import Array, composite, structured
 from .shapes import wrap_dim
@@ -193,8 +193,7 @@ def pseudo_inverse(A: Array, threshold: Array, hermitian: bool = False) -> Array
         keep = np.abs(w) > threshold
         inverse = np.where(keep, 1 / np.where(keep, w, 1), 0)
         return (v * inverse[..., None, :]) @ np.conj(np.swapaxes(v, -1, -2))
-    with blas_threads.for_matrices(A):
-        u, s, vh = np.linalg.svd(A, full_matrices=False)
+    u, s, vh = singular_factors(A, False)
     keep = s > threshold
     inverse = np.where(keep, 1 / np.where(keep, s, 1), 0)
     back = np.conj(np.swapaxes(vh, -1, -2)) * inverse[..., None, :]
@@ -261,6 +260,11 @@ def linalg_lstsq(
             "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), "
             f"got {driver}"
         )
+    if A.ndim < 2 or not B.ndim:
+        raise RuntimeError(
+            "torch.linalg.lstsq: input must have at least 2 dimensions and other at least 1, got "
+            f"{list(A.shape)} and {list(B.shape)}"
+        )
     vector = A.ndim - 1 == B.ndim
     b = m.unsqueeze(B, -1) if vector else B
     if A.shape[-2] != b.shape[-2]:
@@ -273,7 +277,7 @@ def linalg_lstsq(
     rows, columns = A.shape[-2], A.shape[-1]
     none = m.real(m.narrow(m.reshape(x, (-1,)), 0, 0, 0))
     residuals = none
-    if rows > columns and driver not in (None, "gelsy") and bool(m.all(m.eq(rank, columns))):
+    if rows > columns and driver not in (None, "gelsy") and m.holds(m.all(m.eq(rank, columns))):
         residuals = m.sum(m.square(m.abs(m.matmul(A, x) - b)), -2)
     exact = driver in ("gelsd", "gelss")
     values = m.linalg_svdvals(m.constant(A)) if exact else m.constant(none)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .. import dtypes
 from .record import Array, composite
-from .shapes import wrap_dim
+from .shapes import wrap_dim, wrap_own_dim
 
 
 @composite(out=True)
@@ -34,7 +35,7 @@ def linalg_cross(m: Any, input: Array, other: Array, *, dim: int = -1) -> Array:
     """
     if input.ndim != other.ndim:
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
-    d = wrap_dim(dim, input.ndim)
+    d = wrap_own_dim(dim, input.ndim)
     if input.shape[d] != 3 or other.shape[d] != 3:
         raise RuntimeError(
             f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[d]} and "
@@ -51,10 +52,15 @@ def linalg_vecdot(m: Any, x: Array, y: Array, *, dim: int = -1) -> Array:
     >>> flambeau.linalg.vecdot(flambeau.tensor([[1.0, 2.0], [3.0, 4.0]]), flambeau.ones(2))
     tensor([3., 7.])
     """
-    if x.shape[dim] != y.shape[dim]:
+    t, other = m.dtype(x), m.dtype(y)
+    if not t.inexact:
         raise RuntimeError(
-            f"linalg.vecdot: Expected x and y to have the same size at dim {dim}, got "
-            f"{x.shape[dim]} and {y.shape[dim]}"
+            f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {t.title}"
+        )
+    if other is not t:
+        raise RuntimeError(
+            f"linalg.vecdot: Expected x and y to have the same dtype, but found x of type {t.title}"
+            f" and y of type {other.title} instead"
         )
     return m.sum(m.conj(x) * y, dim)
 
@@ -110,7 +116,9 @@ def _cheapest(m: Any, chain: Sequence[Any], where: Any, i: int, j: int) -> Any:
 
 def _rising_powers(m: Any, x: Any, count: int) -> Any:
     """The powers 0 to count - 1 of each element, in a new last dimension."""
-    ones = m.mul(m.unsqueeze(x, -1), 0) + 1
+    if not m.dtype(x).inexact:
+        x = m.cast(x, dtypes.int64)
+    ones = m.ones_like(m.unsqueeze(m.constant(x), -1))
     if count < 2:
         return m.narrow(ones, -1, 0, count)
     powers = m.expand(m.unsqueeze(x, -1), (*x.shape, count - 1))

@@ -80,7 +80,7 @@ def fill_tensor(input: Array, value: Array) -> Array:
             "fill_ only supports 0-dimension value tensor but got tensor with "
             f"{value.ndim} dimensions."
         )
-    return np.full(input.shape, value.astype(input.dtype), input.dtype)
+    return np.full(input.shape, dtypes.converted(value, input.dtype), input.dtype)
 
 
 @structured(method=False, node="FillBackward0", grad={"input": lambda m, g: m.zero(g)})
@@ -88,7 +88,7 @@ def fill_number(input: Array, value: Any) -> Array:
     """`input` with every element replaced by a number."""
     if isinstance(value, complex) and input.dtype.kind != "c":
         raise RuntimeError("value cannot be converted to type without overflow")
-    return np.full(input.shape, np.asarray(value).astype(input.dtype), input.dtype)
+    return np.full(input.shape, dtypes.cast_number(value, input.dtype), input.dtype)
 
 
 @composite(inplace=True)

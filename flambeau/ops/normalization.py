@@ -11,7 +11,7 @@ import numpy as np
 from ..backends.cpu import batch_norm as batches
 from ..backends.cpu import normalization as kernels
 from ..backends.cpu.precision import wide_dtype
-from .promotion import unsupported
+from .promotion import title, unsupported
 from .record import Array, composite, structured
 
 _BY_PIECES = "a recorded backward differentiates the norm's pieces instead"
@@ -20,6 +20,17 @@ _BY_PIECES = "a recorded backward differentiates the norm's pieces instead"
 def _check_inexact(name: str, x: Any) -> None:
     if x.dtype.kind not in "fV":
         raise unsupported(name, x)
+
+
+def _check_parameters(x: Any, *parameters: Any) -> None:
+    """Refuse weights of another dtype than `x`; only halves may have those of float32."""
+    for p in parameters:
+        if p is None or p.dtype == x.dtype or (x.dtype.itemsize == 2 and p.dtype == np.float32):
+            continue
+        raise RuntimeError(
+            f"mixed dtype (CPU): expect parameter to have scalar type of Float, got {title(p)} for "
+            f"an input of {title(x)}"
+        )
 
 
 def _check_channels(name: str, count: int, **given: Any) -> None:
@@ -78,6 +89,7 @@ def _batch_norm_pieces(
     extras=("mean", "rstd"),
     grad=dict.fromkeys(("input", "weight", "bias"), _batch_norm_rule),
     decompose=_batch_norm_pieces,
+    node="NativeBatchNormBackward0",
 )
 def batch_norm(
     input: Array,
@@ -201,6 +213,7 @@ def _layer_norm_rule(
     extras=("mean", "rstd"),
     grad=dict.fromkeys(("input", "weight", "bias"), _layer_norm_rule),
     decompose=_layer_norm_pieces,
+    node="NativeLayerNormBackward0",
 )
 def layer_norm(
     input: Array,
@@ -219,6 +232,7 @@ def layer_norm(
             [ 1.0000, -1.0000]])
     """
     _check_inexact("LayerNormKernelImpl", input)
+    _check_parameters(input, weight, bias)
     rows, length = _split("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     scale, shift = (None if v is None else v.reshape(-1) for v in (weight, bias))
     x = input.reshape(rows, length)
@@ -345,6 +359,7 @@ def _group_norm_pieces(
     extras=("mean", "rstd"),
     grad=dict.fromkeys(("input", "weight", "bias"), _group_norm_rule),
     decompose=_group_norm_pieces,
+    node="NativeGroupNormBackward0",
 )
 def group_norm(
     input: Array,
@@ -362,6 +377,7 @@ def group_norm(
     tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
     """
     _check_inexact("GroupNormKernelImpl", input)
+    _check_parameters(input, weight, bias)
     shape = input.shape
     if len(shape) < 2:
         raise RuntimeError(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..backends.cpu import pooling as kernels
 from ..backends.cpu.interpolation import even_mean
 from ..backends.cpu.windows import Axis
@@ -92,14 +93,18 @@ def _max_pool_back_rule(m: Any, g: Any, input: Any, axes: Any) -> Any:
 
 @structured(
     method=False,
+    remade=True,
+    namer=lambda node: f"MaxPool{len(node.s_axes)}DWithIndicesBackward0",
     grad={
-        "input": lambda m, g, input, out, axes: m.max_pool_windows_back(
+        "input": lambda m, g, input, axes, out: m.max_pool_windows_back(
             g, m.constant(input), m.constant(out), axes
         )
     },
 )
 def max_pool_windows(input: Array, axes: Any) -> Array:
     """The largest value of each window; ``axes`` says how the windows slide."""
+    if input.dtype.kind in "bc":
+        raise unsupported("max_pool", input)
     return kernels.max_pool(input, axes)
 
 
@@ -113,6 +118,7 @@ def max_pool_windows_back(grad: Array, input: Array, output: Array, axes: Any) -
 @structured(
     method=False,
     outputs=2,
+    namer=lambda node: f"MaxPool{len(node.s_axes)}DWithIndicesBackward0",
     grad={
         "input": lambda m, g, out1, axes: m.place_at(
             g[0], m.constant(out1), tuple(a.size for a in axes)
@@ -222,6 +228,7 @@ def max_pool3d(
 # ---------------------------------------------------------------- the mean
 @structured(
     method=False,
+    namer=lambda node: f"AvgPool{len(node.s_axes)}DBackward0",
     grad={
         "input": lambda m, g, axes, include_pad, divisor: m.avg_pool_windows_back(
             g, axes, include_pad, divisor
@@ -263,7 +270,8 @@ def _avg_pool(
 ) -> Any:
     kernel, stride, padding, ceil_mode = window
     axes = window_axes(name, input.shape, kernel, stride, padding, 1, ceil_mode, rank)
-    if not m.dtype(input).inexact and not str(m.dtype(input)).endswith("int64"):
+    kind = m.dtype(input)
+    if not kind.is_floating_point and kind is not dtypes.int64:
         raise NotImplementedError(f"\"{name}\" not implemented for '{m.dtype(input).title}'")
     if divisor == 0:
         raise RuntimeError("divisor must be not zero")
@@ -371,6 +379,8 @@ def _even(sizes: Any, counts: Any) -> tuple[Axis, ...] | None:
 
 def _adaptive_avg_pool(m: Any, name: str, rank: int, input: Any, output_size: Any) -> Any:
     counts = _parts(name, input, output_size, rank)
+    if not m.dtype(input).is_floating_point:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{m.dtype(input).title}'")
     sizes = tuple(input.shape)[-rank:]
     dims = tuple(range(-rank, 0))
     if all(c == 1 for c in counts):
@@ -415,6 +425,7 @@ def adaptive_avg_pool3d(m: Any, input: Array, output_size: Any) -> Array:
 @structured(
     method=False,
     outputs=2,
+    namer=lambda node: f"AdaptiveMaxPool{len(node.s_counts)}DBackward0",
     grad={
         "input": lambda m, g, out1, counts, input_shape: m.place_at(
             g[0], m.constant(out1), tuple(input_shape[len(input_shape) - len(counts) :])

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from ..compiler.expressions import Expression, parameters, trace
 
 Array = Any
@@ -44,13 +46,16 @@ class Op:
 
     ``retypes`` marks views of another dtype, ``may_copy`` views that copy where they must,
     ``through`` composites that return what one op makes of their first tensor in place.
+    ``remade`` ops are run again where backward needs a result that was changed in place since.
     ``writer`` is the function that changes its first array, which is in C order, where that is
     the whole op; `forward` gives it a copy.
     ``outputs`` is the number of results (0: as many as the forward function returns), ``fields``
     the names by which a tuple of results can be read (``result`` its type's name), ``node`` the
-    name on the tape where it is not the op's own. ``refuse`` lists the kinds of numbers an
+    name on the tape where it is not the op's own, ``namer`` a function that gives this name for a
+    node, where what it keeps decides. ``refuse`` lists the kinds of numbers an
     element-wise op does not take: "b" bool ("B": even as one operand of several), "i" integers,
-    "f" real and "c" complex floating point; "d": tensors of different dtypes.
+    "f" real and "c" complex floating point; "d": tensors of different dtypes,
+    "q": only integers after the first tensor.
     ``spellings`` gives other names under which arguments are taken by keyword: ``{other: own}``.
     ``numbers`` says which of its tensor arguments may be numbers: those to the "right" of the
     first, the "last", "one" (any, but not all), "both" or "none".
@@ -79,12 +84,14 @@ class Op:
     fields: tuple[str, ...] = ()
     fixed: tuple[int, ...] = ()
     node: str = ""
+    namer: Callable[..., str] | None = None
     refuse: str = ""
     numbers: str = "right"
     spellings: dict[str, str] = field(default_factory=dict)
     retypes: bool = False
     may_copy: bool = False
     through: bool = False
+    remade: bool = False
     writer: Callable[..., None] | None = None
     where: str = ""
 
@@ -142,12 +149,19 @@ class Op:
             return tuple
         made = namedtuple(self.result or self.name, self.fields)  # type: ignore[misc]
         made.__module__ = "torch.return_types"
+        made.__repr__ = _shown_by_lines  # type: ignore[method-assign]
         return made
 
     @property
     def differentiable(self) -> bool:
         """Whether any derivative rule is declared."""
         return bool(self.grad or self.partials or self.decompose)
+
+
+def _shown_by_lines(results: Any) -> str:
+    pairs = zip(results._fields, results, strict=True)
+    lines = ",\n".join(f"{name}={value!r}" for name, value in pairs)
+    return f"torch.return_types.{type(results).__name__}(\n{lines})"
 
 
 def _is_tensor(annotation: Any) -> bool:
@@ -308,7 +322,7 @@ def writing(**options: Any) -> Callable[[Callable[..., None]], Op]:
     def declare(f: Callable[..., None]) -> Op:
         @functools.wraps(f)
         def forward(input: Array, *args: Any, **kwargs: Any) -> Array:
-            out = input.copy(order="C")
+            out = np.array(input, order="C")  # a gradient may be one of NumPy's scalars
             f(out, *args, **kwargs)
             return out
 

@@ -49,8 +49,14 @@ def _check_inexact(name: str, input: Array, dtype: Any) -> None:
         )
 
 
+def _reduction_name(title: str, node: Any) -> str:
+    """What a reduction is called on the tape: differently over all elements and over some."""
+    return f"{title}Backward{int(node.s_dim is not None)}"
+
+
 @reduction(
     out=True,
+    namer=lambda node: _reduction_name("Sum", node),
     grad={
         "input": lambda m, g, input_shape, dim, keepdim: _spread(m, g, input_shape, dim, keepdim)
     },
@@ -75,6 +81,7 @@ def sum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = No
 
 @reduction(
     out=True,
+    namer=lambda node: _reduction_name("Mean", node),
     grad={
         "input": lambda m, g, input_shape, dim, keepdim: (
             _spread(m, g, input_shape, dim, keepdim) / count(input_shape, dim)
@@ -165,6 +172,7 @@ def _product_of_others(m: Any, x: Any, d: int) -> Any:
 
 @reduction(
     out=True,
+    namer=lambda node: _reduction_name("Prod", node),
     grad={
         "input": lambda m, g, input, out, dim, keepdim: _product_gradient(
             m, g, input, out, dim, keepdim

@@ -143,7 +143,7 @@ def frexp(input: Array) -> tuple[Array, Array]:
     >>> mantissa, exponent
     (tensor([ 0.5000, -0.7500]), tensor([4, 0], dtype=torch.int32))
     """
-    if input.dtype.kind in "biu":
+    if input.dtype.kind in "biuc":
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")
     wide = input.astype(np.float32) if input.dtype.itemsize < 4 else input
     mantissa, exponent = np.frexp(wide)

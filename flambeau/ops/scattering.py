@@ -334,6 +334,7 @@ def index_reduce(
             f"source.size(dim): ({rows}), for dim: {dim}"
         )
     if not input.ndim:
+        wrap_dim(dim, 0)
         index = m.reshape(index, ())
         return m.scatter_reduce(input, 0, index, m.reshape(source, ()), reduce,
                                 include_self=include_self)  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import selection as kernels
+from ..dtypes import cast_number
 from .promotion import is_number, promoted, title
 from .record import Array, composite, shape_from_values, structured
 from .shape import common_shape
@@ -147,7 +148,7 @@ def masked_select_back(input: Array, mask: Array, shape: Any) -> Array:
 
 def _filled(input: Array, mask: Array, value: Any) -> Array:
     _check_mask("masked_fill", mask)
-    return kernels.where(mask, np.asarray(value).astype(input.dtype), input)
+    return kernels.where(mask, cast_number(value, input.dtype), input)
 
 
 @structured(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu.layout import reshaped
+from .promotion import is_number
 from .record import Array, composite, structured, view
 from .shapes import at_dim, infer_size, wrap_dim, wrap_dims
 
@@ -150,7 +151,15 @@ def ravel(m: Any, input: Array) -> Array:
     return m.reshape(input, (-1,))
 
 
-@view(grad={"input": lambda m, g, input_shape: m.reshape(g, input_shape)})
+def _squeezing(dim: Any) -> int:
+    """The number on the tape of squeezing all dimensions, one or several."""
+    return 0 if dim is None else 1 if is_number(dim) else 2
+
+
+@view(
+    grad={"input": lambda m, g, input_shape, dim: m.reshape(g, input_shape)},
+    namer=lambda node: f"SqueezeBackward{_squeezing(node.s_dim)}",
+)
 def squeeze(input: Array, dim: Any = None) -> Array:
     """`input` without its dimensions of size one (or without those in `dim`), as a view.
 

@@ -19,6 +19,13 @@ def wrap_dim(dim: int, ndim: int) -> int:
     return dim + bound if dim < 0 else dim
 
 
+def wrap_own_dim(dim: int, ndim: int) -> int:
+    """`wrap_dim` of a tensor that must have dimensions; IndexError if it has none."""
+    if not ndim:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    return wrap_dim(dim, ndim)
+
+
 _EVERY = tuple(tuple(range(n)) for n in range(9))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,31 @@ from .record import Array, composite, structured, view
 from .shapes import at_dim, wrap_dim
 
 
+def _index_name(node: Any) -> str:
+    """What indexing is called on the tape: by its last item that does something."""
+    items = node.s_key if isinstance(node.s_key, tuple) else (node.s_key,)
+    if items == (slice(None),):
+        return "SliceBackward0"
+    name, sizes = "Alias", list(node.s_input_shape)
+    for place, k in enumerate(items):
+        if k is Ellipsis:
+            after = len([i for i in items[place + 1 :] if i is not None])
+            del sizes[: len(sizes) - after]
+        elif k is None:
+            name = "Unsqueeze"
+        else:
+            n = sizes.pop(0)
+            if not isinstance(k, slice):
+                name = "Select"
+            elif k.indices(n) != (0, n, 1):
+                name = "Slice"
+    return f"{name}Backward0"
+
+
 @view(
     method=False,
     node="SliceBackward0",
+    namer=_index_name,
     grad={"input": lambda m, g, key, input_shape: m.basic_index_back(g, key, tuple(input_shape))},
 )
 def basic_index(input: Array, key: Any) -> Array:
@@ -120,7 +143,10 @@ def strided(input: Array, shape: Any, strides: Any, start: int, writeable: bool 
     root = input
     while isinstance(root.base, np.ndarray):
         root = root.base
-    out = np.ndarray(tuple(shape), input.dtype, root.ravel("K").view(np.uint8), start, strides)
+    memory = root.ravel("K").view(np.uint8)
+    if not memory.size and math.prod(shape):  # NumPy takes an empty buffer for one of any size
+        raise ValueError("the memory is empty")
+    out = np.ndarray(tuple(shape), input.dtype, memory, start, strides)
     if not writeable or not input.flags.writeable:
         out.flags.writeable = False
     return out

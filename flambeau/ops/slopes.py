@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from .promotion import is_number
 from .record import Array, composite
-from .shapes import wrap_dim
+from .shapes import wrap_own_dim
 
 
 def _along(m: Any, v: Any, d: int, ndim: int) -> Any:
@@ -19,6 +20,8 @@ def _along(m: Any, v: Any, d: int, ndim: int) -> Any:
 def _inside(m: Any, parts: Any, before: Any, after: Any) -> Any:
     """The slope of the parabola through three neighbours, at the middle one."""
     f0, f1, f2 = parts
+    if is_number(before):
+        return (f2 - f0) / (before + after)
     total = before + after
     return (
         f2 * (before / (after * total))
@@ -82,11 +85,13 @@ def gradient(
     >>> flambeau.gradient(flambeau.tensor([0.0, 2.0, 8.0]), spacing=2.0)
     (tensor([1., 2., 3.]),)
     """
+    if m.dtype(input) is dtypes.uint8:
+        raise RuntimeError("torch.gradient does not support uint8 input.")
     if edge_order not in (1, 2):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
     spacing = 1 if spacing is None else spacing
     dims = range(input.ndim) if dim is None else [dim] if is_number(dim) else dim
-    wrapped = [wrap_dim(int(d), input.ndim) for d in dims]
+    wrapped = [wrap_own_dim(int(d), input.ndim) for d in dims]
     if len(set(wrapped)) != len(wrapped):
         raise RuntimeError(f"dim {wrapped} appears multiple times in the list of dims")
     if is_number(spacing) or hasattr(spacing, "ndim"):

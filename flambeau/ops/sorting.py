@@ -132,7 +132,7 @@ def topk(
     if not 0 <= k <= n:
         raise RuntimeError(f"selected index k out of range: {k}")
     if not input.ndim:
-        return (input.copy(), np.asarray(0)) if k else (input.reshape(1)[:0], np.zeros(0, np.int64))
+        return input.copy(), np.asarray(0)
     if 0 < k < n // 8:
         order = from_rows(kernels.smallest(as_rows(widened(input), d), k, largest), input, d)
     else:
@@ -178,7 +178,7 @@ def unique_runs(input: Array, dim: int | None) -> tuple[Array, Array, Array]:
     x = input.reshape(-1) if dim is None else np.moveaxis(input, wrap_dim(dim, input.ndim), 0)
     if not len(x):
         values = input.reshape(-1).copy() if flat else input.copy()
-        return values, np.zeros(input.shape if flat else 0, np.int64), np.zeros(0, np.int64)
+        return values, *np.zeros((2, 0), np.int64)
     changed = x[1:] != x[:-1]
     if changed.ndim > 1:
         changed = changed.any(tuple(range(1, changed.ndim)))

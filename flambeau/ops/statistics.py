@@ -334,7 +334,7 @@ def _quantile(
     ranked = m.reshape(x, (-1,)) if flat or not shape else m.movedim(x, d, -1)
     ranked = m.sort(ranked)[0]
     n = ranked.shape[-1]
-    if not n:
+    if not math.prod(shape):
         raise RuntimeError(f"{name}() input tensor must be non-empty")
     points = m.reshape(q, (-1,))
     unknown = m.isnan(ranked)

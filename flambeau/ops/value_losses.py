@@ -42,7 +42,7 @@ class _Terms(NamedTuple):
 _TERMS: dict[str, _Terms] = {}
 
 
-def _terms(name: str, loss: Rule, slope: Rule, other: Rule, doc: str) -> None:
+def _terms(name: str, loss: Rule, slope: Rule, other: Rule, doc: str, node: str) -> None:
     """Declare the element-wise op of a loss; `slope` and `other` are for input and target."""
     bound = list(inspect.signature(loss).parameters)[3:]
     pointwise(
@@ -53,6 +53,7 @@ def _terms(name: str, loss: Rule, slope: Rule, other: Rule, doc: str) -> None:
         inplace=False,
         out=False,
         method=False,
+        node=node,
         doc=doc,
     )
     _TERMS[name] = _Terms(loss, (slope, other))
@@ -71,6 +72,7 @@ _terms(
     lambda m, x, y: 2 * (x - y),
     lambda m, x, y: 2 * (y - x),
     "(x - y)**2.",
+    "MseLossBackward0",
 )
 _terms(
     "absolute_error_terms",
@@ -78,6 +80,7 @@ _terms(
     lambda m, x, y: m.sign(x - y),
     lambda m, x, y: m.sign(y - x),
     "The distance of x and y.",
+    "AbsBackward0",
 )
 _terms(
     "smooth_error_terms",
@@ -87,6 +90,7 @@ _terms(
     lambda m, x, y, bound: m.where(m.abs(x - y) < bound, (x - y) * (1 / bound), m.sign(x - y)),
     lambda m, x, y, bound: m.where(m.abs(x - y) < bound, (y - x) * (1 / bound), m.sign(y - x)),
     "(x - y)**2 / (2 bound) below an error of `bound`, |x - y| - bound / 2 above.",
+    "SmoothL1LossBackward0",
 )
 _terms(
     "huber_error_terms",
@@ -96,6 +100,7 @@ _terms(
     lambda m, x, y, bound: m.where(m.abs(x - y) <= bound, x - y, m.sign(x - y) * bound),
     lambda m, x, y, bound: m.where(m.abs(x - y) <= bound, y - x, m.sign(y - x) * bound),
     "(x - y)**2 / 2 up to an error of `bound`, bound * (|x - y| - bound / 2) above.",
+    "HuberLossBackward0",
 )
 _terms(
     "logistic_loss_terms",
@@ -103,6 +108,7 @@ _terms(
     lambda m, x, y: m.sigmoid(x) - y,
     lambda m, x, y: -x,
     "The cross-entropy of y with sigmoid(x), without overflow.",
+    "BinaryCrossEntropyWithLogitsBackward0",
 )
 _terms(
     "binary_cross_entropy_terms",
@@ -110,6 +116,7 @@ _terms(
     lambda m, x, y: (x - y) / m.maximum((1 - x) * x, 1e-12),
     lambda m, x, y: m.log1p(-x) - m.log(x),
     "-(y log x + (1 - y) log(1 - x)) with logarithms kept above -100.",
+    "BinaryCrossEntropyBackward0",
 )
 
 
@@ -137,10 +144,20 @@ def _given(bound: float | None) -> tuple[float, ...]:
     return () if bound is None else (bound,)
 
 
+def _loss_name(node: Any) -> str:
+    """What a loss is called on the tape."""
+    if node.s_terms == "absolute_error_terms":
+        return f"{node.s_word.capitalize()}Backward0"
+    op = find(node.s_terms)
+    assert op is not None
+    return op.node_name
+
+
 @structured(
     method=False,
     grad={"input": _reduced_rule(0), "target": _reduced_rule(1)},
     decompose=_evaluated,
+    namer=_loss_name,
 )
 def reduced_terms(
     input: Array, target: Array, terms: str, word: str, bound: float | None = None
@@ -209,9 +226,8 @@ def mse_loss(m: Any, input: Array, target: Array, reduction: Any = "mean") -> Ar
     >>> fl.mse_loss(fl.tensor([1.0, 2.0]), fl.tensor([1.0, 4.0])).item()
     2.0
     """
-    kind = m.dtype(input)
-    if not (kind.is_floating_point or kind.is_complex):
-        raise NotImplementedError(f"\"mse_cpu\" not implemented for '{kind.title}'")
+    if not (m.dtype(input).inexact or m.dtype(target).inexact):
+        raise NotImplementedError(f"\"mse_cpu\" not implemented for '{m.dtype(input).title}'")
     return reduced(m, input, target, "squared_error_terms", reduction)
 
 
@@ -228,6 +244,13 @@ def l1_loss(m: Any, input: Array, target: Array, reduction: Any = "mean") -> Arr
     return reduced(m, input, target, "absolute_error_terms", reduction)
 
 
+def _check_floating(m: Any, name: str, *tensors: Any) -> None:
+    """Refuse tensors that would be computed as integers or complex numbers."""
+    kinds = [m.dtype(x) for x in tensors]
+    if any(k.is_complex for k in kinds) or not any(k.is_floating_point for k in kinds):
+        raise NotImplementedError(f"\"{name}\" not implemented for '{kinds[0].title}'")
+
+
 @composite(method=False)
 def smooth_l1_loss(
     m: Any, input: Array, target: Array, reduction: Any = "mean", beta: float = 1.0
@@ -240,6 +263,7 @@ def smooth_l1_loss(
     """
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+    _check_floating(m, "smooth_l1_cpu", input, target)
     if beta == 0:
         return reduced(m, input, target, "absolute_error_terms", reduction)
     return reduced(m, input, target, "smooth_error_terms", reduction, float(beta))
@@ -257,6 +281,7 @@ def huber_loss(
     """
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
+    _check_floating(m, "huber_cpu", input, target)
     return reduced(m, input, target, "huber_error_terms", reduction, float(delta))
 
 
@@ -280,16 +305,28 @@ def binary_cross_entropy(
             f"Found dtype {m.dtype(target).title} but expected {kind.title} (binary_cross_entropy)"
         )
     if math.prod(input.shape):
-        plain, dims = m.constant(input), tuple(range(input.ndim))
-        if not (m.holds(m.amin(plain, dims) >= 0) and m.holds(m.amax(plain, dims) <= 1)):
-            raise RuntimeError("all elements of input should be between 0 and 1")
+        for name, x in (("input", input), ("target", target)):
+            plain, dims = m.constant(x), tuple(range(x.ndim))
+            if not (m.holds(m.amin(plain, dims) >= 0) and m.holds(m.amax(plain, dims) <= 1)):
+                raise RuntimeError(f"all elements of {name} should be between 0 and 1")
     return _weighted(m, input, target, "binary_cross_entropy_terms", weight, reduction)
 
 
 def _weighted(m: Any, input: Any, target: Any, terms: str, weight: Any, reduction: Any) -> Any:
     if weight is None:
         return reduced(m, input, target, terms, reduction)
-    return reduce_loss(m, getattr(m, terms)(input, target) * weight, reduction)
+    return reduce_loss(m, _times(getattr(m, terms)(input, target), weight), reduction)
+
+
+def _times(loss: Any, weight: Any) -> Any:
+    """`loss` times what broadcasts to its shape."""
+    shape = tuple(loss.shape)
+    wide = np.broadcast_shapes(shape, tuple(weight.shape))
+    if wide != shape:
+        raise RuntimeError(
+            f"output with shape {list(shape)} doesn't match the broadcast shape {list(wide)}"
+        )
+    return loss * weight
 
 
 @composite(method=False)
@@ -309,8 +346,18 @@ def binary_cross_entropy_with_logits(
     >>> F.binary_cross_entropy_with_logits(x, y, reduction="none")
     tensor([  0.6931, 100.0000])
     """
+    if not m.dtype(target).inexact:
+        raise RuntimeError(
+            "binary_cross_entropy_with_logits: result type Float can't be cast to the desired "
+            f"output type {m.dtype(target).title} (the target must be floating point)"
+        )
     if pos_weight is None:
         return _weighted(m, input, target, "logistic_loss_terms", weight, reduction)
     factor = (pos_weight - 1) * target + 1
     loss = (1 - target) * input - m.logsigmoid(input) * factor
-    return reduce_loss(m, loss if weight is None else loss * weight, reduction)
+    if tuple(loss.shape) != tuple(input.shape):
+        raise RuntimeError(
+            f"output with shape {list(input.shape)} doesn't match the broadcast shape "
+            f"{list(loss.shape)}"
+        )
+    return reduce_loss(m, loss if weight is None else _times(loss, weight), reduction)

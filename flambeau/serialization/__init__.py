@@ -8,16 +8,24 @@ tensors.
 
 from __future__ import annotations
 
+from .byte_order import (
+    LoadEndianness,
+    get_default_load_endianness,
+    set_default_load_endianness,
+)
 from .names import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .reader import get_unsafe_globals_in_checkpoint, load
 from .writer import save
 
 __all__ = [
+    "LoadEndianness",
     "add_safe_globals",
     "clear_safe_globals",
+    "get_default_load_endianness",
     "get_safe_globals",
     "get_unsafe_globals_in_checkpoint",
     "load",
     "safe_globals",
     "save",
+    "set_default_load_endianness",
 ]

@@ -182,6 +182,8 @@ REBUILDERS = {
     "torch._utils._rebuild_tensor_v3": "rebuild_typed_tensor",
     "torch._utils._rebuild_parameter": "rebuild_parameter",
     "torch._utils._rebuild_sparse_tensor": "rebuild_sparse_tensor",
+    "torch._utils._rebuild_nested_tensor": "rebuild_nested_tensor",
+    "torch.nested._internal.nested_tensor._rebuild_njt": "rebuild_jagged_tensor",
     "torch._utils._rebuild_parameter_with_state": "rebuild_parameter",
     "torch._utils._rebuild_meta_tensor_no_storage": "rebuild_meta_tensor",
     "torch._tensor._rebuild_from_type_v2": "rebuild_from_type",
@@ -190,7 +192,19 @@ TENSOR_TYPES: dict[str, type] = {
     "torch.Tensor": Tensor,
     "torch.nn.parameter.Parameter": Parameter,
     "torch.nn.parameter.Buffer": Buffer,
+    "torch.nested._internal.nested_tensor.NestedTensor": Tensor,
 }
+
+
+class CompilerNote:
+    """What PyTorch's compiler has noted on a tensor of a file: it means nothing here."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Keep nothing."""
+
+
+# Classes of PyTorch that files may make objects of, and that do nothing.
+INERT_TYPES: dict[str, type] = {"torch._dynamo.decorators._DimRange": CompilerNote}
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _filled(collections.OrderedDict),
     "collections.Counter": _filled(collections.Counter),
@@ -226,6 +240,7 @@ def _make_safe_names() -> dict[str, Any]:
     table |= {f"torch.{v.name}": v for v in vars(devices).values() if isinstance(v, devices.layout)}
     table |= {name: SafeCall(name, function) for name, function in _FUNCTIONS.items()}
     table |= {name: SafeCall(name, method=method) for name, method in REBUILDERS.items()}
+    table |= {name: SafeCall(name, user_type=kind) for name, kind in INERT_TYPES.items()}
     return table | {name: SafeCall(name) for name in (*TENSOR_TYPES, *_NAMES_ALONE)}
 
 

@@ -6,7 +6,6 @@ import io
 import os
 import pickle
 import pickletools
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, BinaryIO
@@ -15,6 +14,7 @@ import numpy as np
 
 from . import names
 from .archive import ArchiveReader, file_size, fill
+from .byte_order import default_byte_order
 from .restricted import RestrictedUnpickler
 from .storages import TensorBuilder
 
@@ -124,7 +124,8 @@ def _load_zip(file: BinaryIO, options: _Options) -> Any:
             f"{options.source}: this is a TorchScript archive, which holds a program and not only "
             "tensors: load it with torch.jit.load in PyTorch and save its state_dict()"
         )
-    byteorder = archive.read("byteorder").decode() if "byteorder" in archive else sys.byteorder
+    marked = "byteorder" in archive
+    byteorder = archive.read("byteorder").decode() if marked else default_byte_order()
     if byteorder not in ("little", "big"):
         raise RuntimeError(f"{options.source}: unknown byte order {byteorder[:20]!r}")
     fetch = _mapped(archive, options) if options.mmap_path else _read(archive)
@@ -228,6 +229,8 @@ def _open_unpickler(module: Any, file: Any, builder: TensorBuilder, arguments: A
                 return known.function
             if key in names.TENSOR_TYPES:
                 return names.TENSOR_TYPES[key]
+            if key in names.INERT_TYPES:
+                return names.INERT_TYPES[key]
             return names.import_name(mod, name)
 
         def persistent_load(self, pid: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from .. import devices, dtypes
 from ..tensor import Buffer, Parameter, Tensor, core
 from ..tensor.core import from_array
-from ..tensor.layouts import sparse_from_parts
+from ..tensor.layouts import nested_from_parts, sparse_from_parts
 from .names import SafeCall, StorageType
 
 MAX_DIMENSIONS = 64
@@ -200,6 +200,20 @@ class TensorBuilder:
         self._finish.append(check)
         return made
 
+    def rebuild_nested_tensor(self, values: Any, sizes: Any, strides: Any, offsets: Any) -> Any:
+        """A strided nested tensor of its elements and where its members lie among them."""
+        made, check = nested_from_parts((values, sizes, strides, offsets), self._fail)
+        self._finish.append(check)
+        return made
+
+    def rebuild_jagged_tensor(self, parts: Any) -> Any:
+        """A jagged nested tensor of its values, offsets and lengths."""
+        if not isinstance(parts, dict):
+            raise self._fail("a nested tensor has no parts")
+        made, check = nested_from_parts(parts, self._fail)
+        self._finish.append(check)
+        return made
+
     def rebuild_meta_tensor(
         self, dtype: dtypes.dtype, size: Any, stride: Any, requires_grad: bool
     ) -> Any:
@@ -211,6 +225,10 @@ class TensorBuilder:
 
     def rebuild_from_type(self, function: Any, cls: Any, args: Any, state: Any) -> Any:
         """A tensor of the class `cls`, with attributes."""
+        if function == self.rebuild_jagged_tensor or (
+            isinstance(function, SafeCall) and function.method == "rebuild_jagged_tensor"
+        ):
+            return self.rebuild_jagged_tensor(*args)  # its attributes repeat its parts
         if isinstance(function, SafeCall):
             if not function.method:
                 raise self._fail(f"{function.name} does not make tensors")

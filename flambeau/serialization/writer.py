@@ -19,7 +19,7 @@ import numpy as np
 from .. import devices, dtypes
 from ..tensor import Buffer, Parameter, Size, Tensor
 from ..tensor.core import from_array
-from ..tensor.layouts import sparse_parts
+from ..tensor.layouts import jagged_parts, sparse_parts, strided_parts
 from .archive import ArchiveWriter
 from .names import Global, public_name
 
@@ -31,6 +31,9 @@ _PARAMETER = Global("torch._utils", "_rebuild_parameter")
 _PARAMETER_WITH_STATE = Global("torch._utils", "_rebuild_parameter_with_state")
 _FROM_TYPE = Global("torch._tensor", "_rebuild_from_type_v2")
 _SPARSE = Global("torch._utils", "_rebuild_sparse_tensor")
+_NESTED = Global("torch._utils", "_rebuild_nested_tensor")
+_JAGGED = Global("torch.nested._internal.nested_tensor", "_rebuild_njt")
+_JAGGED_TYPE = Global("torch.nested._internal.nested_tensor", "NestedTensor")
 _UNTYPED = Global("torch.storage", "UntypedStorage")
 _SIZE, _DEVICE = Global("torch", "Size"), Global("torch", "device")
 _LAYOUT = Global("torch.serialization", "_get_layout")
@@ -215,7 +218,7 @@ class TensorPickler(pickle._Pickler):  # type: ignore[name-defined, misc]
     # ------------------------------------------------------------------ tensors
     def _reduce_tensor(self, t: Any) -> Any:
         kind, state = type(t), {k: v for k, v in t.__dict__.items() if k not in _PRIVATE}
-        if t.layout is not devices.strided:
+        if t.layout is not devices.strided or t.is_nested:
             return self._reduce_composed(t)
         if kind is Parameter:
             parts: Any = (from_array(t._d), t.requires_grad, collections.OrderedDict())
@@ -229,12 +232,14 @@ class TensorPickler(pickle._Pickler):  # type: ignore[name-defined, misc]
         return _FROM_TYPE, (function, cls, args, state)
 
     def _reduce_composed(self, t: Any) -> Any:
-        """The recipe of a sparse tensor: its layout, its parts and its size."""
-        if t.layout is devices.jagged:
-            raise NotImplementedError("saving nested tensors is not supported: save their values")
+        """The recipe of a sparse or nested tensor: its layout or kind, its parts and its size."""
         if isinstance(t, Parameter):
             plain = t.detach()
             return _PARAMETER, (plain, t.requires_grad, collections.OrderedDict())
+        if t.layout is devices.jagged:
+            return _FROM_TYPE, (_JAGGED, _JAGGED_TYPE, (jagged_parts(t),), {})
+        if t.is_nested:
+            return _NESTED, strided_parts(t)
         parts = sparse_parts(t)
         if t.layout is not devices.sparse_coo:
             parts = parts[:-1]

@@ -25,8 +25,10 @@ from ..ops.record import COMPARE, TO_FLOAT, Op
 from . import core
 from .core import TensorCore, from_array, raise_modified, storage_of, version
 from .recording import recorder
+from .storage import INFERENCE
 
 NUMBERS = (int, float, complex, bool, np.number, np.bool_)
+_FLOAT = np.dtype(np.float32)
 
 
 class SavedInput:
@@ -103,8 +105,32 @@ def as_operand(x: Any, numpy_dtype: Any) -> Any:
     return np.asarray(x).astype(numpy_dtype)
 
 
-def _common_dtype(op: Op, tensors: tuple[Any, ...]) -> dtypes.dtype:
-    """The dtype that `op` computes `tensors` in, once nothing speaks against it."""
+_common: dict[Any, tuple[dtypes.dtype, Any]] = {}
+
+
+def _common_dtype(op: Op, tensors: tuple[Any, ...]) -> tuple[dtypes.dtype, Any]:
+    """The dtype of `op` of `tensors`, and NumPy's that it is computed in, if all is well with them.
+
+    That depends on dtypes and on who is a number alone, but for the devices.
+    """
+    key: list[Any] = [op, dtypes.get_default_dtype()]
+    plain = True
+    for x in tensors:
+        if isinstance(x, TensorCore):
+            d = x._d
+            plain = plain and d.__class__ is np.ndarray
+            key += (x._t, d.ndim > 0)
+        else:
+            key.append(x.__class__)
+    found = _common.get(tuple(key))
+    if found is None:
+        found = _common[tuple(key)] = _find_common_dtype(op, tensors)
+    if not plain:
+        check_same_device(op, tensors)
+    return found
+
+
+def _find_common_dtype(op: Op, tensors: tuple[Any, ...]) -> tuple[dtypes.dtype, Any]:
     check_operands(op, tensors)
     t = compute_dtype(op, tensors)
     if op.refuse and "bifc"[t.category] in op.refuse:
@@ -115,10 +141,15 @@ def _common_dtype(op: Op, tensors: tuple[Any, ...]) -> dtypes.dtype:
         )
     if "d" in op.refuse and len({x._t for x in tensors if isinstance(x, TensorCore)}) > 1:
         raise RuntimeError(f"{op.name}: expected tensors of one dtype, got several")
-    check_same_device(op, tensors)
+    if "q" in op.refuse and not any(operand(x).dtype.inexact for x in tensors[1:]):
+        raise RuntimeError(
+            f"Integer division with {op.name} is no longer supported: the quotient of two integer "
+            "tensors is ambiguous, so convert one of them to floating point"
+        )
     if t.numpy_dtype is None:
+        check_same_device(op, tensors)
         raise RuntimeError(f"{op.name}: {t} has no arithmetic on the CPU")
-    return t
+    return t, _wide(t)
 
 
 def _fitting(op: Op, t: dtypes.dtype, params: dict[str, Any]) -> dict[str, Any]:
@@ -138,66 +169,124 @@ def _fitting(op: Op, t: dtypes.dtype, params: dict[str, Any]) -> dict[str, Any]:
                     "For integral input tensors, argument alpha must not be a floating point "
                     "number."
                 )
+            params = _wrapped(params, name, t)
         elif name == "decimals" and value and not t.inexact:
             raise NotImplementedError(f"round to decimals is not implemented for '{t.title}'")
         elif name == "value" and kind is float and t.category == dtypes.INTEGRAL:
             params = {**params, name: int(value)}
+        elif name == "value":
+            params = _wrapped(params, name, t)
+    return params
+
+
+def _wrapped(params: dict[str, Any], name: str, t: dtypes.dtype) -> dict[str, Any]:
+    """`params`, with a negative integer for unsigned numbers as its residue."""
+    value = params[name]
+    if value.__class__ is int and value < 0 and t.category == dtypes.INTEGRAL and not t.is_signed:
+        return {**params, name: value % (1 << 8 * t.itemsize)}
     return params
 
 
 def _wide(t: dtypes.dtype) -> Any:
     """The NumPy dtype that numbers of dtype `t` are computed in."""
     half = t in dtypes.HALF or t in dtypes.FLOAT8
-    return np.dtype(np.float32) if half else t.numpy_dtype
+    return _FLOAT if half else t.numpy_dtype
 
 
 def pointwise_into(op: Op, target: Any, others: tuple[Any, ...], params: dict[str, Any]) -> bool:
     """Write the value of `op` of `target` and `others` into `target`, if that is simple to do."""
     out = target._d
     tensors = (target, *others)
-    t = _common_dtype(op, tensors)
+    t, wide = _common_dtype(op, tensors)
     params = _fitting(op, t, params) if params else params
     if op.promote == COMPARE or op.result or t.is_complex or not dtypes.can_cast(t, target._t):
         return False
-    wide = _wide(t)
     arrays = [x._d if isinstance(x, TensorCore) else as_operand(x, wide) for x in tensors]
     if any(a.__class__ is not np.ndarray for a in arrays):
         return False
     try:
         formulas.compute(op, arrays, list(params.values()), wide, out.dtype, out)
-    except ValueError:
-        return False
+    except (ValueError, TypeError):
+        return False  # the long way says what is wrong
     return True
 
 
 def pointwise(op: Op, tensors: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """Apply an element-wise op to tensors and numbers of any dtypes."""
-    if not any(isinstance(x, TensorCore) for x in tensors):
+    arrays = [x._d for x in tensors if isinstance(x, TensorCore)]
+    if not arrays:
         check_operands(op, tensors)
         tensors = (from_array(np.asarray(tensors[0])), *tensors[1:])
-    t = _common_dtype(op, tensors)
+    t, wide = _common_dtype(op, tensors)
     params = _fitting(op, t, params) if params else params
-    wide, kind = _wide(t), (t.real if op.result == "real" else t).numpy_dtype
-    arrays = [x._d if isinstance(x, TensorCore) else as_operand(x, wide) for x in tensors]
+    kind = (t.real if op.result == "real" else t).numpy_dtype
+    if len(arrays) < len(tensors):
+        arrays = [x._d if isinstance(x, TensorCore) else as_operand(x, wide) for x in tensors]
     try:
-        if all(a.__class__ is np.ndarray for a in arrays):
-            d = formulas.compute(op, arrays, list(params.values()), wide, kind)
+        for a in arrays:
+            if a.__class__ is not np.ndarray:
+                arrays = [as_operand(x, wide) for x in tensors]
+                d = meta.elementwise(lambda *a: evaluator(op)(*a, *params.values()), arrays)
+                break
         else:
-            arrays = [as_operand(x, wide) for x in tensors]
-            d = meta.elementwise(lambda *a: evaluator(op)(*a, *params.values()), arrays)
+            d = formulas.compute(op, arrays, list(params.values()), wide, kind)
     except (ValueError, TypeError, MemoryError) as error:
         raise explain(op, tensors, error) from None
     d = core.box(d)
-    if op.promote != COMPARE and d.dtype != kind:
+    if d.dtype is not kind and op.promote != COMPARE and d.dtype != kind:
         d = d.astype(kind)
-    out = from_array(d)
+    return _recorded(op, from_array(d), tensors, params, wide)
+
+
+def _recorded(op: Op, out: Any, tensors: tuple[Any, ...], params: dict[str, Any], wide: Any) -> Any:
+    """`out`, with its node on the tape if one of the tensors has a gradient."""
     if op.differentiable and out._t.inexact and (FAST["PLAIN"] or is_grad_enabled()):
-        real = tuple(x if isinstance(x, TensorCore) else None for x in tensors)
-        if any(x is not None and x._gf is not None for x in real):
-            values = dict(zip(op.tensors, tensors, strict=True)) | params
-            given = _numbers_as_arrays(values, op, wide)
-            recorder(op)(out, *(given[name] for name in op.signature.parameters))
+        for x in tensors:
+            if isinstance(x, TensorCore) and x._gf is not None:
+                values = dict(zip(op.tensors, tensors, strict=True)) | params
+                given = _numbers_as_arrays(values, op, wide)
+                recorder(op)(out, *(given[name] for name in op.signature.parameters))
+                break
     return out
+
+
+def _half_arrays(op: Op, tensors: tuple[Any, ...]) -> list[Any] | None:
+    """The arrays of tensors of one half precision, and of numbers; None where others are there."""
+    t, arrays = tensors[0]._t, []
+    for x in tensors:
+        if x.__class__ is core.Tensor and x._t is t:
+            arrays.append(x._d)
+        elif x.__class__ in (float, int) and op.numbers != "none":
+            arrays.append(np.array(x, _FLOAT))
+        else:
+            return None
+    return arrays
+
+
+def pointwise_half(op: Op, tensors: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """`pointwise` of tensors of one half precision, and numbers; None where it is not simple.
+
+    `params` are the op's defaults.
+    """
+    arrays = _half_arrays(op, tensors)
+    d = None if arrays is None else formulas.compute_half(op, arrays)
+    return None if d is None else _recorded(op, from_array(d), tensors, params, _FLOAT)
+
+
+def pointwise_half_into(op: Op, tensors: tuple[Any, ...]) -> bool:
+    """Write the value of `op` at its defaults into the first tensor; False: it is not simple.
+
+    Nothing is recorded, nor counted as a change.
+    """
+    first = tensors[0]
+    if first._s is INFERENCE or not first._d.flags.writeable:
+        return False
+    if FAST["PLAIN"] or is_grad_enabled():
+        for x in tensors:
+            if isinstance(x, TensorCore) and x._gf is not None:
+                return False
+    arrays = _half_arrays(op, tensors)
+    return arrays is not None and formulas.compute_half(op, arrays, arrays[0]) is not None
 
 
 def check_operands(op: Op, tensors: Sequence[Any]) -> None:

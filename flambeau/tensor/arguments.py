@@ -90,8 +90,6 @@ def argument_text(op: Op, *, method: bool = False) -> str:
     extra = [f"{theirs}=None" for others in renamed.values() for theirs in others]
     if op.out and not method:
         extra.append("out=None")
-    if method:
-        parts[0] = "self"
     if extra and not keyword_only:
         parts.append("*")
     return ", ".join(parts + extra)

@@ -25,7 +25,7 @@ _NAMES = {
     LOWER: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d bmm mm "
     "linalg_vecdot baddbmm addmm addbmm linear matmul conv_tbc prelu "
     "scaled_dot_product_attention chain_matmul linalg_multi_dot linalg_matmul "
-    "lstm_layer rnn_layer",
+    "lstm_layer",
     SINGLE: "avg_pool3d binary_cross_entropy grid_sampler grid_sampler_2d grid_sampler_3d "
     "grid_sample polar prod quantile nanquantile stft cdist trace view_as_complex cholesky "
     "cholesky_inverse cholesky_solve inverse lu_solve orgqr ormqr pinverse "

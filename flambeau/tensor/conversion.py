@@ -11,6 +11,7 @@ import numpy as np
 from .. import devices, dtypes
 from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..backends.meta import MetaArray
+from . import core
 from .core import TensorCore, bump, ndarray
 from .core import storage_of as storage_record
 from .creation import sizes, storage_dtype
@@ -42,7 +43,7 @@ def to(
         elif isinstance(arg, (str, devices.device)):
             device = arg
         elif arg is not None and not isinstance(arg, bool):
-            raise TypeError(f"to() received an invalid argument of type {type(arg).__name__}")
+            raise TypeError(f"to() received an invalid argument of type {arg.__class__.__name__}")
     if other is not None:
         dtype, device = other._t, other.device
     out = self
@@ -99,7 +100,10 @@ def type(self: Any, dtype: Any = None, non_blocking: bool = False) -> Any:
         if short not in by_title:
             raise ValueError(f"invalid type: '{dtype}'")
         dtype = by_title[short]
-    return to(self, dtype)
+    if dtype is core.Tensor:
+        dtype = dtypes.get_default_dtype()
+    # A constructor such as `FloatTensor` stands for its dtype.
+    return to(self, dtype if isinstance(dtype, dtypes.dtype) else getattr(dtype, "dtype", dtype))
 
 
 _TYPE_NAMES = {dtypes.bool_: "Bool"}
@@ -162,10 +166,11 @@ def get_device(input: Any) -> int:
     return -1
 
 
+@publish
 @method
-def is_same_size(self: Any, other: Any) -> bool:
+def is_same_size(input: Any, other: Any) -> bool:
     """Whether both tensors have the same shape."""
-    return bool(self.shape == other.shape)
+    return bool(input.shape == other.shape)
 
 
 @method
@@ -294,24 +299,39 @@ def is_nonzero(input: Any) -> bool:
     return bool(input)
 
 
+_OPERANDS = (("tensor", "other"), ("scalar", "tensor"), ("scalar1", "scalar2"))
+
+
 @publish
-def result_type(tensor1: Any, tensor2: Any) -> dtypes.dtype:
-    """The dtype of an operation on the two tensors or numbers."""
+def result_type(*operands: Any, **named: Any) -> dtypes.dtype:
+    """The dtype of an operation on two operands, each a tensor or a number.
+
+    By name they are `tensor` and `other`, `scalar` and `tensor`, or `scalar1` and `scalar2`.
+    TypeError for other names or another number of operands.
+    """
     from .apply import operand
 
-    return dtypes.result_dtype([operand(tensor1), operand(tensor2)])
+    for names in _OPERANDS:
+        rest = names[len(operands) :]
+        if named.keys() == set(rest):
+            operands += tuple(named[name] for name in rest)
+            break
+    if len(operands) != 2:
+        given = [x.__class__.__name__ for x in operands] + [f"{name}=..." for name in named]
+        raise TypeError(f"result_type() expected two tensors or numbers, got ({', '.join(given)})")
+    return dtypes.result_dtype([operand(x) for x in operands])
 
 
 def _question(name: str) -> None:
     """Publish the tensor's method `name`, which answers a question, as a function."""
 
-    def ask(input: Any, *others: Any) -> bool:
-        return bool(getattr(input, name)(*others))
+    def ask(input: Any) -> bool:
+        return bool(getattr(input, name)())
 
     ask.__name__ = name
     ask.__doc__ = f"``input.{name}()``."
     publish(ask)
 
 
-for _name in ("is_conj", "is_neg", "is_inference", "is_same_size", "is_signed"):
+for _name in ("is_conj", "is_neg", "is_inference", "is_signed"):
     _question(_name)

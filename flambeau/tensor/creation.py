@@ -119,7 +119,9 @@ def tensor(
 def array_of(data: Any, dtype: dtypes.dtype | None = None) -> Any:
     """`data` as an array with PyTorch's choice of dtype."""
     if isinstance(data, TensorCore):
-        return data._d if dtype is None else data._d.astype(storage_dtype(dtype), copy=False)
+        if dtype is None or data._d.dtype == storage_dtype(dtype):
+            return data._d
+        return dtypes.converted(data._d, storage_dtype(dtype))
     if isinstance(data, (list, tuple)) and _holds_tensors(data):
         data = _plain(data)
     try:
@@ -133,13 +135,9 @@ def array_of(data: Any, dtype: dtypes.dtype | None = None) -> Any:
         wanted = storage_dtype(dtype)
         if kind == "c" and not dtype.is_complex:
             raise TypeError(f"can't convert complex to {dtype}")
-        if isinstance(data, int) and dtype.category == dtypes.INTEGRAL:
-            info = np.iinfo(wanted)
-            if not info.min <= data <= info.max:
-                raise RuntimeError(
-                    f"value cannot be converted to type {dtype.title.lower()} without overflow"
-                )
-        return array if array.dtype == wanted else array.astype(wanted)
+        if not isinstance(data, (np.ndarray, np.generic)):
+            dtypes.check_range(array, wanted)
+        return array if array.dtype == wanted else dtypes.converted(array, wanted)
     if isinstance(data, (np.ndarray, np.generic)):
         dtypes.from_numpy_dtype(array.dtype)
         return array
@@ -409,7 +407,7 @@ def full(
     value = fill_value._d.item() if isinstance(fill_value, TensorCore) else fill_value
     kind = storage_dtype(dtype or dtypes.scalar_dtype(value))
     array = allocate(np.empty, sizes((size,)), kind)
-    array.fill(np.asarray(value).astype(kind)[()])
+    array.fill(dtypes.cast_number(value, kind)[()])
     return finish(array, out, device, requires_grad, pin_memory)
 
 
@@ -437,6 +435,12 @@ def new_full(self: Any, size: Any, fill_value: Any, **kwargs: Any) -> Any:
     """A tensor of `size` filled with one number, of this tensor's dtype."""
     kwargs.setdefault("dtype", self._t)
     return full(size, fill_value, **kwargs)
+
+
+@method
+def new(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """A tensor of this one's dtype from sizes (uninitialized) or data, as old constructors make."""
+    return from_constructor(args, self._t, **kwargs)
 
 
 @method
@@ -472,6 +476,15 @@ def scalar_tensor(s: Any, *, dtype: dtypes.dtype | None = None, **kwargs: Any) -
     return tensor(s, dtype=dtype or dtypes.get_default_dtype(), **kwargs)
 
 
+def _places(
+    name: str, places: Any, dtype: Any, device: Any, requires_grad: bool, pin_memory: bool
+) -> Any:
+    kind = dtype or dtypes.int64
+    if kind not in (dtypes.int32, dtypes.int64):
+        raise NotImplementedError(f'"{name}" not implemented for {kind}')
+    return place(places, kind, device, requires_grad, pin_memory)
+
+
 @publish
 def tril_indices(
     row: int,
@@ -482,10 +495,11 @@ def tril_indices(
     device: Any = None,
     layout: Any = None,
     pin_memory: bool = False,
+    requires_grad: bool = False,
 ) -> Any:
     """Row and column numbers of the lower triangle, shape [2, N]."""
     places = np.stack(np.tril_indices(row, offset, col))
-    return place(places, dtype or dtypes.int64, device, False, pin_memory)
+    return _places("tril_indices", places, dtype, device, requires_grad, pin_memory)
 
 
 @publish
@@ -498,7 +512,8 @@ def triu_indices(
     device: Any = None,
     layout: Any = None,
     pin_memory: bool = False,
+    requires_grad: bool = False,
 ) -> Any:
     """Row and column numbers of the upper triangle, shape [2, N]."""
     places = np.stack(np.triu_indices(row, offset, col))
-    return place(places, dtype or dtypes.int64, device, False, pin_memory)
+    return _places("triu_indices", places, dtype, device, requires_grad, pin_memory)

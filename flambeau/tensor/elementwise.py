@@ -425,7 +425,8 @@ def _inplace_source(form: _Elementwise) -> str:
         graded = "(self._gf is not None or o._gf is not None)"
     tests.append(f"{graded} and (PLAIN or recording())")
     lines += ["    except AttributeError:", f"        {general}"]
-    lines += [f"    if {' or '.join(tests)}:", f"        {general}"]
+    # `renew_views` counts who holds the storage.
+    lines += [f"    if {' or '.join(tests)}:", "        s = None", f"        {general}"]
     lines += [f"    {line}" for line in form.number_lines()]
     e = substitute(op.expression, form.defaults)
     rendered = render_python(e, form.names, "N_")
@@ -438,16 +439,25 @@ def _inplace_source(form: _Elementwise) -> str:
     lines += ["        else:", f"            d = large_forward_{form.form}.into(a, {used})"]
     lines += ["        if d is not a:", "            if d.shape != a.shape:"]
     lines += [f"                {general}", "            a[...] = d"]
-    lines += ["    except (ValueError, MemoryError):", f"        {general}"]
+    lines += ["    except (ValueError, TypeError, MemoryError):", f"        {general}"]
     return "\n".join(lines) + "\n" + _CHANGE_LINES.format(name=f"{op.name}_")
 
 
 def derive_short_inplace(op: Op, general: Callable[..., Any]) -> Callable[..., Any]:
     """The method ``op_`` of an element-wise op; `general` is for what its short form leaves out."""
-    FAST[f"inplace_{op.name}_general"] = general
+    half = () if "f" in op.refuse else dtypes.HALF
+
+    def general_or_half(self: Any, *others: Any, **named: Any) -> Any:
+        simple = self.__class__ is core.Tensor and self._t in half and not named
+        if simple and apply.pointwise_half_into(op, (self, *others)):
+            FAST["note_change"](self, f"{op.name}_")
+            return self
+        return general(self, *others, **named)
+
+    FAST[f"inplace_{op.name}_general"] = general_or_half
     for form in _forms(op):
         compile_source(f"{op.name}_", _inplace_source(form), FAST)
-    operands = ", ".join(["self", *op.tensors[1:]])
+    operands = ", ".join(op.tensors)
     named = "".join(f", {p}={p}" for p in op.params)
     space = {
         "DEFAULTS": op.defaults,
@@ -498,8 +508,14 @@ def derive_elementwise(op: Op) -> Callable[..., Any]:
     """
     count = len(op.tensors)
     params = {p: op.defaults[p] for p in op.params}
+    half = () if "f" in op.refuse else dtypes.HALF
 
     def general(*tensors: Any) -> Any:
+        first = tensors[0]
+        if first.__class__ is core.Tensor and first._t in half:
+            found = apply.pointwise_half(op, tensors, params)
+            if found is not None:
+                return found
         return dispatch_pointwise(op, tensors, params)
 
     def general_with(*values: Any) -> Any:

@@ -40,7 +40,7 @@ def from_numpy(ndarray: Any) -> Any:
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {_type_name(ndarray)})")
     check_array(ndarray)
-    return from_array(ndarray)
+    return from_array(ndarray.view(np.ndarray))
 
 
 def _type_name(x: Any) -> str:
@@ -157,6 +157,7 @@ def from_file(
     layout: Any = None,
     device: Any = None,
     pin_memory: bool = False,
+    requires_grad: bool = False,
 ) -> Any:
     """A 1-d tensor of `size` elements over a file that is mapped into memory.
 
@@ -165,8 +166,11 @@ def from_file(
     """
     if device is not None and resolve_device(device) is not CPU:
         raise RuntimeError("from_file() makes tensors of the CPU only")
+    if pin_memory:
+        raise RuntimeError("tensors constructed from a file cannot be pinned")
     kind = storage_dtype(dtype or dtypes.get_default_dtype())
-    return from_array(map_file(filename, bool(shared), (size or 0) * kind.itemsize).view(kind))
+    mapped = from_array(map_file(filename, bool(shared), (size or 0) * kind.itemsize).view(kind))
+    return mapped.requires_grad_() if requires_grad else mapped
 
 
 def map_file(filename: str, shared: bool, nbytes: int) -> Any:

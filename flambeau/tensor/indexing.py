@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.grad_mode import FAST, is_grad_enabled
+from ..dtypes import FLOAT8, cast_number, converted
 from ..ops.record import REGISTRY
 from . import core
 from .core import TensorCore, from_array
@@ -78,6 +79,8 @@ def set(t: Any, index: Any, value: Any) -> None:
     check_writable(t, "__setitem__")
     if array is None:
         array = _number(value, t)
+    elif t._t in FLOAT8:
+        array = converted(array, t._d.dtype)
     target = t._d if basic is None else _basic(t._d, basic)
     try:
         if advanced is None:
@@ -119,7 +122,9 @@ def _number(value: Any, t: Any) -> Any:
     if isinstance(value, (bool, int, float, complex, np.generic)):
         if isinstance(value, complex) and not t._t.is_complex:
             raise RuntimeError(f"value cannot be converted to type {t._t} without overflow")
-        return np.asarray(value).astype(t._d.dtype)
+        if t._t in FLOAT8:
+            return converted(np.asarray(value), t._d.dtype)
+        return cast_number(value, t._d.dtype)
     if isinstance(value, (list, tuple, np.ndarray)):
         return np.asarray(value)
     raise TypeError(f"can't assign a {type(value).__name__} to a {t._t}")
@@ -148,6 +153,10 @@ def is_basic(items: tuple[Any, ...]) -> bool:
 
 def split(t: Any, items: tuple[Any, ...]) -> tuple[Any, Any]:
     """The basic part of an index and the arrays for what it leaves (either may be None)."""
+    if len(items) == 1 and items[0].__class__ is core.Tensor and t._d.ndim:
+        array = items[0]._d
+        if array.__class__ is np.ndarray and array.ndim and array.dtype.kind == "i":
+            return None, (array,)
     if is_basic(items):
         return items, None
     normal = [_normal(i) for i in items]

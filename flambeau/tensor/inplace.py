@@ -87,6 +87,8 @@ def run_inplace(op: Op, function: Callable[..., Any], t: Any, *args: Any, **kwar
     result = function(operand, *args, **kwargs)
     if alias is not None:
         alias._gf = t._gf  # second derivatives follow the saved value to its true past
+    if result._interpret is not None:  # random numbers inside a transformation
+        return result.change(t, result, where)
     write(t, result, where, recording)
     return t
 
@@ -202,10 +204,11 @@ def adopt_history(t: Any, node: Any, where: str) -> None:
         return
     if node is None and t._gf is None:
         return
+    saved = t._s is not None and getattr(t._gf, "v_out", None) is t._s
     move_retention(t._gf, node)
     t._gf = node
     if t._s is not None and t._view is None:
-        renew_views(t)
+        renew_views(t, owned=int(saved))
 
 
 def _is_simple(t: Any) -> bool:
@@ -277,13 +280,14 @@ def derive_inplace(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     """The method ``op_`` of an op."""
     from .elementwise import derive_short_inplace, has_short_form
 
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return run_inplace(op, function, self, *args, **kwargs)
+    # PyTorch's function `op_` takes its first argument as `input`, too.
+    def method(input: Any, *args: Any, **kwargs: Any) -> Any:
+        return run_inplace(op, function, input, *args, **kwargs)
 
     if op.through:
 
-        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return op.forward(_Through(self), self, *args, **kwargs)
+        def method(input: Any, *args: Any, **kwargs: Any) -> Any:
+            return op.forward(_Through(input), input, *args, **kwargs)
 
     elif has_short_form(op) and op.promote != COMPARE and not op.result:
         method = derive_short_inplace(op, method)
@@ -299,17 +303,17 @@ def _written(
 ) -> Callable[..., Any]:
     where = f"{op.name}_"
 
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(input: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            done = writer(self, *args, **kwargs)
+            done = writer(input, *args, **kwargs)
         except AttributeError:
             done = False  # no array of its own
         if not done:
-            return general(self, *args, **kwargs)
-        if self._s is None and FAST["TRACE"] is None:
-            self._v += 1
+            return general(input, *args, **kwargs)
+        if input._s is None and FAST["TRACE"] is None:
+            input._v += 1
         else:
-            note_change(self, where)
-        return self
+            note_change(input, where)
+        return input
 
     return method

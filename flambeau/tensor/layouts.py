@@ -40,6 +40,33 @@ def sparse_from_parts(layout: Any, parts: Any, fail: Any) -> tuple[Any, Any]:
     return from_parts(layout, parts, fail)
 
 
+def jagged_parts(t: Any) -> dict[str, Any]:
+    """The arguments that make the jagged nested tensor `t` again: what files keep of it."""
+    from .nested import files
+
+    return files.jagged_parts(t)
+
+
+def strided_parts(t: Any) -> tuple[Any, ...]:
+    """Elements, sizes, strides and offsets of the strided nested tensor `t`: what files keep."""
+    from .nested import files
+
+    return files.strided_parts(t)
+
+
+def nested_from_parts(parts: Any, fail: Any) -> tuple[Any, Any]:
+    """The nested tensor of what files keep, and a function to check it once that is read.
+
+    ``fail(problem)`` makes the error to raise.
+    """
+    from .nested import files
+
+    if isinstance(parts, dict):
+        return files.jagged_from_parts(parts, fail)
+    values, sizes, strides, offsets = parts
+    return files.strided_from_parts(values, sizes, strides, offsets, fail)
+
+
 class _Late:
     """Stands in the class for a method and is replaced by it when looked up."""
 

@@ -1,13 +1,15 @@
-"""Members of the tensor class that ask where it is or that only old programs use."""
+"""Members of the tensor class that ask where it is, and those that few programs use."""
 
 from __future__ import annotations
 
 import builtins
 import importlib
+import math
 from typing import Any
 
 from .. import devices
 from ..autograd.grad_mode import FAST
+from ..ops.shapes import wrap_dim
 from . import memory
 from .conversion import to
 from .methods import method
@@ -92,6 +94,89 @@ def dim_order(self: Any, *, ambiguity_check: Any = False) -> tuple[int, ...]:
             f"memory formats: strides {list(strides)}"
         )
     return tuple(order)
+
+
+def _merged(self: Any, groups: list[list[int]]) -> Any:
+    """The tensor with the dimensions of each group made one, in the order of the groups."""
+    if all(len(group) == 1 for group in groups):
+        return self
+    order = [d for group in groups for d in group]
+    sizes = [math.prod(self.shape[d] for d in group) for group in groups]
+    return FAST["F"].reshape(FAST["F"].permute(self, order), sizes)
+
+
+@method
+def index(self: Any, positions: Any, dims: Any) -> Any:
+    """The tensor indexed by `dims` at the dimensions `positions`, in full at all others.
+
+    `positions` is an int with one index, or a sequence with one index for each; a sequence in the
+    place of an int stands for these dimensions as one, the first outermost. An index is an int,
+    a slice, a tensor or a sequence of ints. TypeError for other positions or another number of
+    indices, IndexError for positions that the tensor does not have.
+
+    >>> x = torch.arange(6).reshape(2, 3)
+    >>> x.index(1, 2), x.index((0, 1), (slice(1, 2), torch.tensor([0, 2])))
+    (tensor([2, 5]), tensor([[3, 5]]))
+    >>> x.index([(1, 0)], [slice(0, 3)])
+    tensor([0, 3, 1])
+    """
+    if isinstance(positions, (tuple, list)) and isinstance(dims, (tuple, list)):
+        if len(positions) != len(dims):
+            raise TypeError(
+                f"dims ({len(positions)}) and indices ({len(dims)}) must have the same length"
+            )
+        pairs = list(zip(positions, dims, strict=True))
+    else:
+        pairs = [(positions, dims)]
+    groups = [[d] for d in range(self.dim())]
+    indices: dict[int, Any] = {}
+    for position, value in pairs:
+        pack = position if isinstance(position, (tuple, list)) else [position]
+        if not all(isinstance(d, int) for d in pack):
+            raise TypeError(f"expected a dimension specifier but found {position!r}")
+        places = [wrap_dim(d, self.dim()) for d in pack]
+        if places and not groups:
+            raise IndexError("index(): a tensor of 0 dimensions has none that can be indexed")
+        if places:
+            indices.setdefault(places[0], value)  # of two for one dimension the first counts
+        for place in places[1:]:
+            if [place] not in groups or place == places[0]:
+                raise TypeError(f"dimension {place} not in tensor of {self.dim()} dimensions")
+            groups.remove([place])
+            next(group for group in groups if group[0] == places[0]).append(place)
+    merged = _merged(self, groups)
+    return merged[tuple(indices.get(group[0], slice(None)) for group in groups)]
+
+
+@method
+def fill_diagonal_(self: Any, fill_value: Any, wrap: builtins.bool = False) -> Any:
+    """The tensor itself, with `fill_value` at all places whose indices are equal.
+
+    With `wrap` the diagonal of a tall matrix begins anew after a row that it leaves out.
+    RuntimeError for fewer than two dimensions, and for more than two of different sizes.
+
+    >>> torch.zeros(4, 2, dtype=torch.int64).fill_diagonal_(1, wrap=True).tolist()
+    [[1, 0], [0, 1], [0, 0], [1, 0]]
+    """
+    if self.dim() < 2:
+        raise RuntimeError("fill_diagonal_: dimensions must larger than 1")
+    if self.dim() > 2 and len({*self.shape}) > 1:
+        raise RuntimeError(
+            "fill_diagonal_: all dimensions of input must be of equal length, got "
+            f"{list(self.shape)}"
+        )
+    if isinstance(fill_value, Tensor):
+        if fill_value.dim() or fill_value.requires_grad:
+            raise TypeError("fill_diagonal_(): argument 'fill_value' must be Number, not Tensor")
+        fill_value = fill_value.item()
+    height, width = self.shape[:2]
+    step = width + 1 if wrap and self.dim() == 2 else max(height, 1)
+    for top in range(0, max(height, 1), step):
+        part = FAST["F"].narrow(self, 0, top, min(step, height - top))
+        while part.dim() > 1:
+            part = FAST["F"].diagonal(part)
+        part.fill_(fill_value)
+    return self
 
 
 @method

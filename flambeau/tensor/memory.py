@@ -74,6 +74,8 @@ def array_over(
     """The array of `shape` that begins at the byte `start` of `memory`; `strides` are in bytes."""
     if 0 in shape:
         return np.empty(shape, dtype)
+    if not memoryview(memory).nbytes:  # NumPy takes an empty buffer for one of any size
+        raise ValueError("the memory is empty")
     return np.ndarray(shape, dtype, memory, start, strides)
 
 

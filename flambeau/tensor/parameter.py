@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from . import core, printing
+from . import core, pickling, printing
 from .core import from_array
 from .interception import disabled, overrides
 from .tensor import Tensor
@@ -61,6 +61,9 @@ class Parameter(Tensor, metaclass=_ParameterClass):
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         return None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return pickling.deepcopy(self, memo, graded=False)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return "Parameter containing:\n" + printing.render(self)

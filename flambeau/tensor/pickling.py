@@ -58,8 +58,8 @@ def _copied(d: Any, memo: dict[int, Any]) -> Any:
     return np.ndarray(d.shape, d.dtype, flat, address(d) - address(root), d.strides)
 
 
-def deepcopy(t: Any, memo: dict[int, Any]) -> Any:
-    """A copy with memory of its own; strides, class, ``grad`` and attributes are kept.
+def deepcopy(t: Any, memo: dict[int, Any], graded: bool = True) -> Any:
+    """A copy with memory of its own; strides, class, attributes and (`graded`) ``grad`` are kept.
 
     Tensors that share memory share it in the copies too, when they are copied together.
     """
@@ -81,7 +81,7 @@ def deepcopy(t: Any, memo: dict[int, Any]) -> Any:
     if t.requires_grad:
         out.requires_grad_()
     memo[id(t)] = out
-    if t._grad is not None:
+    if graded and t._grad is not None:
         out._grad = copy.deepcopy(t._grad, memo)
     out.__dict__.update(copy.deepcopy(t.__dict__, memo))
     return out

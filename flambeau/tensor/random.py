@@ -30,17 +30,20 @@ publish(Generator, "Generator")
 publish(default_generator, "default_generator")
 
 
-vmaps: list[Any] = []
-"""The levels of `vmap` that run; there the innermost one says what drawing numbers means."""
+levels: list[Any] = []
+"""The transformations that run, in any thread; they say what drawing numbers means."""
+FAST["random_levels"] = levels
 
 
 def drawing(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Make `f`, which draws numbers, ask the `vmap` that it is called in."""
+    """Make `f`, which draws numbers, ask the transformation that it is called in."""
 
     @functools.wraps(f)
     def draw(*args: Any, **kwargs: Any) -> Any:
-        if vmaps:
-            return vmaps[-1].draw(draw, f, args, kwargs)
+        if levels:
+            decider = FAST["drawing"]((*args, *kwargs.values()))
+            if decider is not None:
+                return decider.draw(draw, args, kwargs)
         return f(*args, **kwargs)
 
     return draw
@@ -82,8 +85,17 @@ def set_rng_state(new_state: Any) -> None:
 
 
 @contextlib.contextmanager
-def fork_rng(devices: Any = None, enabled: bool = True, device_type: str = "cpu") -> Iterator[None]:
-    """Inside, draw as ever; on leaving, the default generator stands where it stood before."""
+def fork_rng(
+    devices: Any = None,
+    enabled: bool = True,
+    _caller: str = "fork_rng",
+    _devices_kw: str = "devices",
+    device_type: str | None = None,
+) -> Iterator[None]:
+    """Inside, draw as ever; on leaving, the default generator stands where it stood before.
+
+    The `devices` of `device_type` would be those beside the CPU; there are none.
+    """
     if not enabled:
         yield
         return
@@ -299,7 +311,7 @@ def _check_std(std: Any) -> None:
 
 
 def _probabilities(name: str, p: Any) -> None:
-    if p.size and not ((p >= 0) & (p <= 1)).all():
+    if p.size and not (np.minimum.reduce(p, None) >= 0 and np.maximum.reduce(p, None) <= 1):
         raise RuntimeError(f"{name} expects all probabilities to be in [0, 1]")
 
 

@@ -93,6 +93,12 @@ def _take_out(n: Any, array: Any, storage: Any, index: int, recorded: bool) -> A
     return out
 
 
+def _again(op: Op, recorded: bool, *arguments: Any) -> Any:
+    """The result of `op`, in place of a saved one that was changed: its array, or a constant."""
+    array = op.forward(*[a._d if isinstance(a, core.TensorCore) else a for a in arguments])
+    return core.from_array(array) if recorded else array
+
+
 def _take_extra(n: Any, array: Any, recorded: bool) -> Any:
     """An array that the forward function made for backward."""
     if array is FREED:
@@ -161,6 +167,7 @@ FAST.update(
     FREED=FREED,
     MultiNode=MultiNode,
     RAW=RAW,
+    again=_again,
     caller=anomaly.caller,
     differentiated=_differentiated,
     fill=_fill,
@@ -317,9 +324,13 @@ class Recording:
         base = "MultiNode" if op.outputs != 1 else "Node"
         outputs = [f"outputs = {op.outputs}"] if op.outputs else []
         lines = [f"__slots__ = ({slots},)", *outputs]
-        lines += ["def name(n):", f"    return {op.node_name!r}"]
+        lines += ["def name(n):", f"    return {self._name()}"]
         lines += [*self._method(recorded=False), *self._method(recorded=True)]
         return "\n".join([f"class {self.node}({base}):", *indented(lines)]) + "\n"
+
+    def _name(self) -> str:
+        """The name of the node ``n``, as an expression."""
+        return repr(self.op.node_name) if self.op.namer is None else f"OP_{self.op.name}.namer(n)"
 
     def _method(self, *, recorded: bool) -> list[str]:
         lines = []
@@ -409,11 +420,18 @@ class Recording:
             if kind == "inputs":
                 held = f"take_list(n, {held}, n.v_{name}, {recorded})"
             elif kind == "out":
-                held = f"take_out(n, {held}, n.v_{name}, {int(name[3:] or 0)}, {recorded})"
+                kept = f"take_out(n, {held}, n.v_{name}, {int(name[3:] or 0)}, {recorded})"
+                held = f"{self._again(recorded)} if n.v_{name}.version else {kept}"
+                held = held if self.op.remade else kept
             elif kind == "extra":
                 held = f"take_extra(n, {held}, {recorded})"
             lines.append(f"{value} = {held}")
         return lines
+
+    def _again(self, recorded: bool) -> str:
+        """The op's result made anew from its arguments, which the rule asks for before it."""
+        arguments = "".join(f", w_{a}" for a in self.op.signature.parameters)
+        return f"again(OP_{self.op.name}, {recorded}{arguments})"
 
     def _rule_lines(self, name: str, recorded: bool, target: str) -> list[str]:
         """Statements that set `target` to what the rule for the argument `name` gives."""

@@ -64,7 +64,12 @@ class _Structured:
         general = f"return otherwise(OP_{op.name}, {{{values}}})"
         foreign = " or ".join(self._foreign(name) for name in op.tensors)
         tensors = "".join(f"{n}, " for n in op.tensors)
-        lines = ["try:", *indented(self._unwrap_lines()), "except AttributeError:"]
+        lines = []
+        if op.family == "random":
+            lines = ["if random_levels:", f"    decider = drawing(({tensors}))"]
+            lines += ["    if decider is not None:"]
+            lines += [f"        return decider.draw_op(OP_{op.name}, {{{values}}})"]
+        lines += ["try:", *indented(self._unwrap_lines()), "except AttributeError:"]
         lines += [f"    {general}", f"if {foreign}:", f"    {general}", "try:"]
         lines += [f"    arr = forward_{op.name}({call_text(op, array=True)})"]
         lines += ["except MISTAKES as error:"]

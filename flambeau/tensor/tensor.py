@@ -410,7 +410,7 @@ class Tensor(TensorCore):
             )
         if (self._t not in dtypes.HALF and self._t in dtypes.FLOAT8) or self._t is dtypes.bfloat16:
             raise TypeError(f"Got unsupported ScalarType {self._t.title}")
-        return self._d
+        return self._d.view()  # an array whose shape may be set without changing the tensor
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = self.numpy()

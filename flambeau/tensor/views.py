@@ -27,9 +27,9 @@ def shares_memory(a: Any, b: Any) -> bool:
 
 
 def _root(a: Any) -> Any:
-    while a.base is not None:
+    while isinstance(a.base, np.ndarray):
         a = a.base
-    return a
+    return a if a.base is None else a.base  # which may be any object that has memory
 
 
 def link(out: Any, source: Any, op: Op, args: tuple[Any, ...], number: int | None) -> None:
@@ -225,11 +225,12 @@ def check_view(view: Any, where: str) -> None:
         )
 
 
-def renew_views(base: Any, changed: Any = None) -> None:
+def renew_views(base: Any, changed: Any = None, owned: int = 0) -> None:
     """Give every live view of `base` a fresh history, after it or its view `changed` changed.
 
     Views are not registered anywhere, which keeps making them cheap: those between the base and
-    `changed` are known, and when the storage has still more owners, the garbage collector is asked.
+    `changed` are known, and when the storage has still more owners than these and the `owned`
+    that are no views, the garbage collector is asked.
     """
     s = base._s
     if s is None:
@@ -239,7 +240,7 @@ def renew_views(base: Any, changed: Any = None) -> None:
         known.append(changed)
         changed = changed._view[0]
     owners = known
-    if getrefcount(s) > 3 + len(known):
+    if getrefcount(s) > 3 + len(known) + owned:
         owners = [v for v in gc.get_referrers(s) if isinstance(v, core.TensorCore)]
     for v in owners:
         if v._view is None or v._view[1] is None or base_of(v) is not base:

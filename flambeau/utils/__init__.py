@@ -12,7 +12,7 @@ from typing import Any
 from ..tensor.subclassing import swap_tensors
 from . import data
 
-_LATER = frozenset(["_python_dispatch", "_pytree", "checkpoint", "dlpack"])
+_LATER = frozenset(["_python_dispatch", "_pytree", "checkpoint", "dlpack", "hooks"])
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +21,4 @@ def __getattr__(name: str) -> Any:
     return importlib.import_module(f".{name}", __name__)
 
 
-__all__ = ["checkpoint", "data", "dlpack", "swap_tensors"]
+__all__ = ["checkpoint", "data", "dlpack", "hooks", "swap_tensors"]

@@ -50,6 +50,9 @@ def main() -> None:
             moves = ((stride, stride), (1, 1), (1, 1), groups)
             y = conv_forward(x, w, None, *moves)
             check(y, conv_forward(x.astype(np.longdouble), w, None, *moves), tolerance)
+            short = [v.astype(ml_dtypes.bfloat16) for v in (x, w)]
+            truth = conv_forward(*(v.astype(wide) for v in short), None, *moves)
+            check(conv_forward(*short, None, *moves).astype(wide), truth, 0.01)
             g = rng.standard_normal(y.shape).astype(dtype)
             dx = conv_backward_input(g, w, x.shape, *moves)
             check(dx, conv_backward_input(g.astype(np.longdouble), w, x.shape, *moves), tolerance)

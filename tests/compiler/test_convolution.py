@@ -11,7 +11,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flambeau import settings
-from flambeau.backends.cpu import convolution_plans, convolution_source, winograd_plans
+from flambeau.backends.cpu import (
+    convolution_plans,
+    convolution_source,
+    narrow_convolution,
+    winograd_plans,
+)
 from flambeau.backends.cpu.convolution import (
     conv_backward_input,
     conv_backward_weight,
@@ -131,6 +136,19 @@ def test_any_convolution(case, dtype, with_bias, count):
         compare(np.random.default_rng(1), x, w, moves, dtype, with_bias)
     finally:
         threads.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kernel", [(5, 5), (7, 3), (3, 7), (16, 1), (1, 17), (4, 4)])
+@pytest.mark.parametrize("height", [1, 3, 4, 6, 9])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@needs_jit
+def test_depthwise_rows_below_each_other(height, kernel, dtype):
+    rng = np.random.default_rng(0)
+    for groups, padding, dilation in ((3, 0, (1, 1)), (4, 1, (1, 2)), (2, 3, (2, 1))):
+        spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+        size = max(1, height + spans[0] - 1 - 2 * padding), spans[1] + 17
+        moves = ((1, 1), (padding, padding), dilation, groups)
+        compare(rng, (2, groups, *size), (groups, 1, *kernel), moves, dtype)
 
 
 FILTERED = [
@@ -290,6 +308,7 @@ def test_bound_of_zero(name):
 def test_images_go_by_pieces(name, monkeypatch):
     """Pieces of a few images add up to the whole."""
     monkeypatch.setattr(convolution_plans, "_PIECE", 10_000)
+    monkeypatch.setattr(convolution_plans, "_NEAR", 10_000)
     forget_plans()
     (images, *sizes), w_shape, moves = NAMED[name]
     used = []
@@ -336,15 +355,32 @@ def test_sizes_that_do_not_fit_are_refused():
         conv_backward_weight(np.ones((2, 6, 8, 8), "float32"), x, w.shape, *plain, 1)
 
 
+@pytest.mark.parametrize("pairs", [True, False])
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("name", NAMED)
 @pytest.mark.usefixtures("path")
-def test_narrow_floats_are_computed_in_float32(dtype):
-    x, w, bias, g = (v.astype(dtype) for v in make(np.random.default_rng(0), *NAMED["even"], "f"))
-    moves = NAMED["even"][2]
-    wide = all_three(*(v.astype("float32") for v in (x, w, bias, g)), moves)
-    for result, truth in zip(all_three(x, w, bias, g, moves), wide, strict=True):
+def test_narrow_floats_are_rounded_once(name, dtype, pairs, monkeypatch):
+    if not pairs:  # a CPU without an instruction for them
+        monkeypatch.setattr(narrow_convolution, "_has_pairs", lambda: False)
+    arrays = [v.astype(dtype) for v in make(np.random.default_rng(0), *NAMED[name], "f")]
+    moves = NAMED[name][2]
+    truths = truth_of(*arrays, moves)
+    scales = truth_of(*map(np.abs, arrays), moves)
+    unit = 0.505 * float(np.spacing(dtype(1)))
+    for result, truth, scale in zip(all_three(*arrays, moves), truths, scales, strict=True):
         assert result.dtype == dtype
-        assert np.array_equal(result, truth.astype(dtype))
+        assert (np.abs(result - truth) <= unit * np.abs(truth) + 2e-6 * scale + 1e-7).all()
+
+
+@needs_jit
+@pytest.mark.skipif(sys.platform != "linux", reason="mprotect")
+@pytest.mark.parametrize("name", NAMED)
+def test_nothing_beyond_narrow_arrays_is_touched(name):
+    wide = make(np.random.default_rng(0), *NAMED[name], "f")
+    arrays, moves = [v.astype(ml_dtypes.bfloat16) for v in wide], NAMED[name][2]
+    truths = all_three(*arrays, moves)
+    for result, truth in zip(all_three(*map(guarded, arrays), moves), truths, strict=True):
+        assert np.array_equal(result, truth)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.complex128])

@@ -90,10 +90,14 @@ ULPS = {
     "expm1": 2,
     **dict.fromkeys(("xlogy", "xlog1py", "entr"), 2),
     **dict.fromkeys(("sin", "cos", "tan", "exp2", "log2", "log10", "log1p", "hypot", "pow"), 1),
+    **dict.fromkeys(
+        ("asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh"), 1
+    ),
     **dict.fromkeys(("logaddexp", "logaddexp2", "sinc", "ldexp"), 2),
-    "erfc": 5,
-    "erfinv": 8,
-    "lgamma": 1,
+    # Most of it is what the truth below is wrong by; see test_special_functions.py.
+    "erfc": 4,
+    "erfinv": 4,
+    "lgamma": 3,
     "digamma": 16,
     "exp": 1.5,
     "log": 1.5,
@@ -105,7 +109,7 @@ ULPS = {
     "reciprocal": 0.6,
 }
 # Results nearer to 0 than this are measured by its last place: those cut off on their way to 0.
-SMALLEST = {"ndtr": 0.5, "logaddexp": 1, "logaddexp2": 1, "sinc": 1, "lgamma": 0.1, "digamma": 1}
+SMALLEST = {"ndtr": 0.5, "logaddexp": 1, "logaddexp2": 1, "sinc": 1, "lgamma": 1, "digamma": 1}
 
 
 def digamma_by_recurrence(x):
@@ -132,7 +136,11 @@ TRUTH = {
     "erf": lambda x: special.erf(np.float64(x)),
     "ndtr": lambda x: special.ndtr(np.float64(x)),
     "erfinv": lambda x: special.erfinv(np.float64(x)),
-    "lgamma": lambda x: np.where(np.isinf(x), np.inf, special.gammaln(np.float64(x))),
+    "lgamma": lambda x: np.where(
+        np.abs(x) < 1e-300,
+        -np.log(np.abs(x)),
+        np.where(np.isinf(x), np.inf, special.gammaln(np.float64(x))),
+    ),
     "entr": lambda x: np.where(x < 0, -np.inf, np.where(x == 0, 0, -x * np.log(x))),
     "xlog1py": lambda x, y: np.where((x == 0) & ~np.isnan(y), 0, x * np.log1p(y)),
     "erfc": np.vectorize(math.erfc, otypes=[np.float64]),
@@ -195,7 +203,8 @@ def test_accuracy_of_every_primitive(name, dtype, values):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_signs_of_zero(dtype):
     x = np.full(9000, -0.0, dtype)
-    for name in ("neg", "abs", "sqrt", "floor", "tanh", "sign"):
+    odd = ("asin", "atan", "sinh", "asinh", "atanh")
+    for name in ("neg", "abs", "sqrt", "floor", "tanh", "sign", *odd):
         found = kernel(name, Expression(name, Expression("input", "x")), "x")(x)
         expected = np.asarray(numpy_function(name)(x.astype(np.float64)))
         np.testing.assert_array_equal(np.signbit(found), np.signbit(expected), err_msg=name)
@@ -389,8 +398,8 @@ def test_operands_of_two_types_are_left_to_numpy():
 
 def test_a_primitive_without_ir_is_left_to_numpy():
     x = np.linspace(1, 5, 9000)
-    run = kernel("lgamma", trace(lambda m, x: m.lgamma(x)), "x", reference=special.gammaln)
-    np.testing.assert_array_equal(run(x), special.gammaln(x))
+    run = kernel("i0", trace(lambda m, x: m.i0(x)), "x", reference=special.i0)
+    np.testing.assert_array_equal(run(x), special.i0(x))
 
 
 def test_shapes_that_do_not_broadcast_are_numpys_error():

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flambeau.compiler import jit, launch
+from flambeau.compiler import jit, launch, target
 from flambeau.compiler.gemm_block import (
     BLOCK_ARGUMENTS,
     TRANSPOSE_ARGUMENTS,
     render_block,
     render_transpose,
 )
+from flambeau.compiler.kernel import kernel
+from flambeau.compiler.language import F32, Array, multiply_pairs
 from flambeau.compiler.target import Target, create_machine
 from tests.compiler.guarded import guarded
 
@@ -66,6 +69,32 @@ def test_products_of_any_extents(kernels, m, n, k, wider, turned, accumulate, dt
     truth = left @ b[:, :n] + (before[:, :n] if accumulate else 0)
     np.testing.assert_allclose(c[:, :n], truth, rtol=0, atol=1e-4 if dtype == "float32" else 1e-12)
     assert np.array_equal(c[:, n:], before[:, n:])
+
+
+@kernel
+def multiply_words(
+    first: int, last: int, a: Array[F32], b: Array[F32], c: Array[F32], m: int, n: int, k: int,
+    accumulate: int,
+) -> None:  # fmt: skip
+    """C = A B, or C += A B, of words of two bfloat16."""
+    for _ in range(first, last):
+        multiply_pairs(a, k, 1, b, n, c, n, m, n, k, accumulate)
+
+
+@pytest.mark.skipif(not target.host().has("avx512bf16"), reason="needs AVX512_BF16")
+@pytest.mark.parametrize("accumulate", [0, 1])
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 1, 1), (6, 64, 5), (13, 70, 9), (40, 150, 60)])
+def test_products_of_pairs(m, n, k, accumulate):
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((m, k, 2)).astype(ml_dtypes.bfloat16)
+    b = rng.standard_normal((k, n, 2)).astype(ml_dtypes.bfloat16)
+    start = rng.standard_normal((m, n), "float32")
+    truth = np.einsum("mkp,knp->mn", a.astype("float64"), b.astype("float64"))
+    for run in (multiply_words, lambda items, cost, *args: multiply_words.python(items, *args)):
+        c = guarded(start)
+        words = [guarded(v.view(np.float32)[..., 0]) for v in (a, b)]
+        run(1, 1, *words, c, m, n, k, accumulate)
+        np.testing.assert_allclose(c, truth + accumulate * start, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

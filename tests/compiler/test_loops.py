@@ -222,7 +222,7 @@ def test_truth_values_are_read_and_written_as_bytes():
     ("f", "type_"),
     [
         (lambda m, x: m.zeta(x, x), "float"),
-        (lambda m, x: m.lgamma(x), "double"),
+        (lambda m, x: m.i0(x), "double"),
         (lambda m, x: x * 1j, "float"),
         (lambda m, x: m.gcd(x, x), "float"),
     ],

@@ -102,8 +102,9 @@ def test_nan_and_infinity_of_half_precision(dtype):
 @given(
     m=st.integers(1, 70), k=st.integers(1, 90), n=st.integers(1, 150),
     turned=st.tuples(st.booleans(), st.booleans()), unsigned=st.booleans(), count=st.integers(1, 3),
+    few=st.sampled_from([0, 64**3]),
 )  # fmt: skip
-def test_integers_are_exact(m, k, n, turned, unsigned, count):
+def test_integers_are_exact(m, k, n, turned, unsigned, count, few):
     rng = np.random.default_rng(m + 100 * k + 10000 * n)
     first = np.uint8 if unsigned else np.int8
     low, high = (0, 256) if unsigned else (-128, 128)
@@ -113,7 +114,9 @@ def test_integers_are_exact(m, k, n, turned, unsigned, count):
     before = threads.get_num_threads()
     threads.set_num_threads(count)
     try:
-        result = int_matmul(a, b)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(narrow_matmul, "_FEW", few)
+            result = int_matmul(a, b)
     finally:
         threads.set_num_threads(before)
     assert result.dtype == np.int32

@@ -101,6 +101,8 @@ def test_iterable_datasets(options):
 
 def test_an_iterable_dataset_longer_than_it_says():
     loader = data.DataLoader(stream_of(data, 6, 4), batch_size=2)
+    assert sum(1 for _ in loader) == 3  # nobody has asked for the length
+    assert len(loader) == 2
     with pytest.warns(UserWarning, match="was reported to be 2"):
         assert len(batches(loader)) == 3
     with pytest.raises(TypeError):

@@ -14,6 +14,7 @@ from tests.func.excuses import NO_VMAP
 from tests.ops.calls import Sample, graded, gradients, outputs, project, tensor
 from tests.ops.samples import SAMPLES
 
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
 OPS = sorted(set(REGISTRY) & set(SAMPLES))
 COUNT = 2
 

@@ -295,9 +295,6 @@ DRAWS = {
     "uniform_": lambda a: fl.empty_like(a).uniform_(),
     "dropout": lambda a: fl.nn.functional.dropout(fl.ones_like(a).repeat(20)),
     "dropout of channels": lambda a: fl.nn.functional.dropout1d(fl.ones_like(a).repeat(1, 40, 1)),
-    "bernoulli": lambda a: fl.bernoulli((fl.ones_like(a) * 0.5).repeat(20)),
-    "normal": lambda a: fl.normal(a * 0, 1.0),
-    "multinomial": lambda a: fl.multinomial(fl.ones_like(a).repeat(20), 9),
     "kept": lambda a: fl.nn.functional.dropout(a, training=False),
 }
 

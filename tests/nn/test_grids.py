@@ -71,17 +71,18 @@ def test_refusals(same, name):
     assert same(REFUSED[name])[0] == "raises"
 
 
+@pytest.mark.parametrize("taps", [1, 4])
 @pytest.mark.parametrize("border", [False, True])
 @pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_corners_by_kernel_and_by_numpy(dtype, aligned, border, monkeypatch):
+def test_corners_by_kernel_and_by_numpy(dtype, aligned, border, taps, monkeypatch):
     rng = np.random.default_rng(0)
     grid = (rng.standard_normal((3, 2500, 2)) * 1.3).astype(dtype)
     grid[0, :4] = [[1, 1], [-1, -1], [np.inf, 0], [np.nan, 0]]
     with np.errstate(invalid="ignore"):
-        found = interpolation.find_corners(grid, 17, 23, aligned, border)
+        found = interpolation.find_corners(grid, 17, 23, aligned, border, taps)
         monkeypatch.setattr(interpolation, "_point_operands", lambda *arrays: None)
-        expected = interpolation.find_corners(grid, 17, 23, aligned, border)
+        expected = interpolation.find_corners(grid, 17, 23, aligned, border, taps)
     tolerance = 40 * float(np.finfo(dtype).eps)
     # A position that rounding moves across a pixel's middle has other corners, and shares near 0.
     same = (found[1] == expected[1]).all(1)

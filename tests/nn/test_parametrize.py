@@ -194,3 +194,70 @@ def test_removing_spectral_norm(same):
         return seen + attempt(lambda: t.nn.utils.remove_spectral_norm(layer))
 
     same(case)
+
+
+def rotations(L, shape, orthogonal_map, use_trivialization):
+    L.manual_seed(0)
+    layer = L.nn.Linear(shape[1], shape[0])
+    options = {"orthogonal_map": orthogonal_map, "use_trivialization": use_trivialization}
+    made = L.nn.utils.parametrizations.orthogonal(layer, "weight", **options)
+    first = layer.weight.detach().clone()
+    layer(L.ones(2, shape[1])).square().sum().backward()
+    with L.no_grad():
+        for p in layer.parameters():
+            p -= 0.1 * p.grad
+    turned = layer.weight.detach()
+    return made is layer, str(layer), list(layer.state_dict()), first, turned
+
+
+@pytest.mark.parametrize("use_trivialization", [True, False])
+@pytest.mark.parametrize("orthogonal_map", [None, "matrix_exp", "cayley", "householder"])
+@pytest.mark.parametrize("shape", [(3, 3), (5, 2), (2, 5)])
+def test_orthogonal_weights(shape, orthogonal_map, use_trivialization):
+    ours = rotations(flambeau, shape, orthogonal_map, use_trivialization)
+    for weight in ours[3:]:
+        tall = weight if shape[0] >= shape[1] else weight.T
+        assert flambeau.allclose(tall.T @ tall, flambeau.eye(min(shape)), atol=1e-5)
+    torch = pytest.importorskip("torch")
+    theirs = rotations(torch, shape, orthogonal_map, use_trivialization)
+    assert ours[:3] == theirs[:3]
+    for a, b in zip(ours[3:], theirs[3:], strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-5)
+
+
+def orthogonal_refusals(L):
+    orthogonal = L.nn.utils.parametrizations.orthogonal
+    fixed = orthogonal(L.nn.Linear(2, 2), use_trivialization=False)
+    open_ = orthogonal(L.nn.Linear(2, 2))
+
+    def assigned(layer, value):
+        layer.weight = value
+        return layer.weight.detach().tolist()
+
+    found = attempt(
+        lambda: orthogonal(L.nn.Linear(2, 2), "nothing"),
+        lambda: orthogonal(L.nn.Linear(2, 2), "bias"),
+        lambda: orthogonal(L.nn.Linear(2, 2), orthogonal_map="qr"),
+        lambda: assigned(fixed, L.eye(2)),
+        lambda: assigned(open_, L.ones(3, 3)),
+        lambda: np.round(assigned(open_, L.eye(2)), 5).tolist(),
+        lambda: assigned(one_way(L), L.eye(2)),
+    )
+    return [f[0] if isinstance(f, tuple) else f for f in found]
+
+
+def one_way(L):
+    class Skew(L.nn.Module):
+        def forward(self, x):
+            return x.triu(1) - x.triu(1).T
+
+    layer = L.nn.Linear(2, 2)
+    L.nn.utils.parametrize.register_parametrization(layer, "weight", Skew())
+    return layer
+
+
+def test_what_orthogonal_weights_refuse():
+    ours = orthogonal_refusals(flambeau)
+    assert ours[-1] == "RuntimeError"
+    torch = pytest.importorskip("torch")
+    assert ours == orthogonal_refusals(torch)

@@ -236,3 +236,42 @@ def test_wrong_transformer(same):
         ]
 
     same(case)
+
+
+PADDING = [[False, False, False, True], [False, False, True, True]]
+
+
+@pytest.mark.parametrize("case", ["cleared", "gradients", "training", "gap", "mask", "odd", "norm"])
+def test_evaluation_clears_padding_where_torch_does(case):
+    layer = ("TransformerEncoderLayer", 6, 3 if case == "odd" else 2, 8)
+    theirs_layer = getattr(torch.nn, layer[0])(*layer[1:], dropout=0.0, batch_first=True)
+    ours_layer = getattr(flambeau.nn, layer[0])(*layer[1:], dropout=0.0, batch_first=True)
+    options = {"norm": True} if case == "norm" else {}
+    theirs = torch.nn.TransformerEncoder(
+        theirs_layer, 2, **({"norm": torch.nn.LayerNorm(6)} if options else {})
+    ).double()
+    ours = flambeau.nn.TransformerEncoder(
+        ours_layer, 2, **({"norm": flambeau.nn.LayerNorm(6)} if options else {})
+    ).double()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.copy_(torch.from_numpy(RNG.normal(0, 0.5, parameter.shape)))
+    ours.load_state_dict(
+        {k: flambeau.from_numpy(v.numpy().copy()) for k, v in theirs.state_dict().items()}
+    )
+    x = RNG.normal(size=(2, 4, 6))
+    padding = [[True, False, False, False], PADDING[1]] if case == "gap" else PADDING
+
+    def run(L, encoder):
+        encoder.train(case == "training")
+        mask = L.zeros(4, 4).bool() if case == "mask" else None
+        with L.set_grad_enabled(case == "gradients"):
+            out = encoder(L.tensor(x), mask=mask, src_key_padding_mask=L.tensor(padding))
+        return out.detach().numpy()
+
+    found, expected = run(flambeau, ours), run(torch, theirs)
+    kept = ~np.array(padding)
+    np.testing.assert_allclose(found[kept], expected[kept], rtol=1e-9, atol=1e-9)
+    if case in ("cleared", "norm"):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    assert (found[~kept] == 0).all() == (case == "cleared") == (expected[~kept] == 0).all()

@@ -142,9 +142,10 @@ NETWORK: dict[str, list[Call]] = {
     "resample": [call(N(2, 3, 4, 5), MAPS)],
     "resample_back": [call(N(2, 3, 6, 3), MAPS)],
     "corner_shares": [
-        call(N(2, 5, 2), 6, 7, aligned, border)
+        call(N(2, 5, 2), 6, 7, aligned, border, taps)
         for aligned in (False, True)
         for border in (False, True)
+        for taps in (4, 1)
     ],
     "blend_points": [call(N(2, 3, 6), I(6, 2, 4, 5), N(2, 4, 5))],
     "blend_points_back": [call(N(2, 3, 5), I(6, 2, 4, 5), N(2, 4, 5), 6)],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import flambeau as fl
-from flambeau.backends.cpu import channels_last, convolution, layout
+from flambeau.backends.cpu import channels_last, convolution, layout, narrow_convolution
 from flambeau.compiler import jit, threads
 from tests.compiler.guarded import guarded
 
@@ -99,6 +99,35 @@ def test_convolutions(seed, depthwise):
         assert close(found, expected, scale, dtype, depth * w_shape[0] // w_shape[1])
 
 
+TILES = [
+    # channels, columns, kernel, stride, padding, dilation: what does not divide, too
+    (16, 7, (7, 7), 1, 3, 1), (20, 4, (3, 5), 1, 2, 1), (33, 17, (5, 5), 2, 2, 1),
+    (64, 14, (3, 3), 2, 1, 2), (40, 9, (1, 3), 3, 0, 1), (24, 8, (2, 4), 1, 9, 1),
+]  # fmt: skip
+
+
+@needs_jit
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(("channels", "columns", "kernel", "stride", "padding", "dilation"), TILES)
+def test_depthwise_tiles(channels, columns, kernel, stride, padding, dilation, dtype):
+    rng = np.random.default_rng(0)
+    width = (columns - 1) * stride + (kernel[1] - 1) * dilation + 1 - 2 * padding
+    x = last(rng, (3, channels, 11, max(width, 1)), dtype)
+    w = guarded(rng.standard_normal((channels, 1, *kernel)).astype(dtype))
+    moves = (stride,) * 2, (padding,) * 2, (dilation,) * 2, channels
+    c = convolution._describe(x.shape, w.shape, *moves)
+    g = last(rng, (3, channels, *c.out), dtype)
+    assert channels_last._fits_tiles(c)
+    x64, w64, g64 = (v.astype(np.float64) for v in (x, w, g))
+    sizes = [np.abs(v) for v in (x64, w64, g64)]
+    found = channels_last.depthwise_forward(c, x, w, None)
+    scale = convolution.reference_forward(c, *sizes[:2], None)
+    assert close(found, convolution.reference_forward(c, x64, w64, None), scale, dtype, w[0].size)
+    found = channels_last.depthwise_backward_input(c, g, w)
+    scale = convolution.reference_backward_input(c, sizes[2], sizes[1])
+    assert close(found, convolution.reference_backward_input(c, g64, w64), scale, dtype, w[0].size)
+
+
 CASES = [
     ((2, 32, 9, 8), (48, 32, 1, 1), {}),
     ((2, 32, 9, 8), (48, 32, 3, 3), {"padding": 1}),
@@ -136,7 +165,7 @@ def test_results_and_strides_are_pytorchs(x_shape, w_shape, options, weight_too)
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_narrow_images_are_widened_piece_by_piece(dtype, monkeypatch):
-    monkeypatch.setattr(convolution, "_PIECE", 600)
+    monkeypatch.setattr(narrow_convolution, "_PIECE", 600)
     rng = np.random.default_rng(0)
     kind = getattr(fl, dtype)
     x = fl.tensor(rng.standard_normal((5, 4, 9, 8))).to(kind).requires_grad_()

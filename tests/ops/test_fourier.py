@@ -158,3 +158,30 @@ def test_real_results_go_into_real_outputs(name: str) -> None:
         np.testing.assert_array_equal(out.numpy(), plain.numpy())
         with pytest.raises(RuntimeError, match="expects a floating point output tensor"):
             function(spectrum, out=library.empty(0, dtype=library.complex64))
+
+
+@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize("dims", [(0,), (2,), (1, 0), (0, 2), (2, 0, 1)])
+@pytest.mark.parametrize("shape", [(1, 2, 3), (4, 5, 6), (3, 1, 2), (2, 3, 1)])
+def test_the_whole_spectrum_of_real_numbers(
+    shape: tuple[int, ...], dims: tuple[int, ...], forward: bool
+) -> None:
+    x = RNG.normal(size=shape)
+    name = "fftn" if forward else "ifftn"
+    for norm in ("backward", "ortho", "forward"):
+        expected = getattr(np.fft, name)(x + 0j, axes=dims, norm=norm)
+        found = getattr(flambeau.fft, name)(flambeau.tensor(x), dim=dims, norm=norm)
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("call", ["fft", "ifft", "fft2", "ifft2", "fftn", "ifftn", "ihfft"])
+def test_zeros_have_the_signs_of_pytorch(call: str) -> None:
+    torch = pytest.importorskip("torch")
+    for shape in ((2, 2), (4, 4), (2, 8)):
+        ours, theirs = (
+            np.signbit(getattr(L.fft, call)(L.ones(shape)).resolve_conj().numpy().imag)
+            for L in (flambeau, torch)
+        )
+        # Of longer transforms the zeros are what rounding leaves, but for the sum.
+        chosen = slice(None) if shape == (2, 2) else (0, 0)
+        np.testing.assert_array_equal(ours[chosen], theirs[chosen])

@@ -199,3 +199,11 @@ def test_what_lapack_cannot_do_has_its_own_error(number: int) -> None:
     for library in (flambeau, torch):
         with pytest.raises(library.linalg.LinAlgError, match="could not be completed|singular"):
             SINGULAR[number](library)
+
+
+@pytest.mark.parametrize("kinds", [("int64", "int64"), ("float32", "float64"), ("bool", "bool")])
+def test_vecdot_refuses_integers_and_mixtures(kinds):
+    for L in (flambeau, pytest.importorskip("torch")):
+        x, y = (L.ones(2, dtype=getattr(L, kind)) for kind in kinds)
+        with pytest.raises(RuntimeError, match="linalg.vecdot: Expected"):
+            L.linalg.vecdot(x, y)

@@ -331,3 +331,24 @@ def test_a_scaler_is_restored_from_its_state():
     assert other.state_dict() == scaler.state_dict()
     scaled = other.scale([fl.ones(1), (fl.ones(1),)])
     assert scaled[0].item() == scaled[1][0].item() == 8.0
+
+
+@pytest.mark.parametrize("state", [None, "float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["LSTMCell", "GRUCell", "RNNCell", "GRU", "RNN"])
+def test_recurrence_runs_its_products_in_half_precision(name, kind, state):
+    found = []
+    for L in (fl, torch):
+        L.manual_seed(0)
+        cell = getattr(L.nn, name)(3, 2)
+        x = matrix(L, *((2, 3) if name.endswith("Cell") else (4, 2, 3)), dtype=kind)
+        h = None
+        if state is not None and name.endswith("Cell"):
+            h = matrix(L, 2, 2, dtype=state)
+            h = (h, h) if name == "LSTMCell" else h
+        with L.autocast("cpu", dtype=L.bfloat16):
+            out = cell(x, h)
+        found.append(out if isinstance(out, tuple) else (out,))
+    for ours, theirs in zip(*found, strict=True):
+        assert str(ours.dtype) == str(theirs.dtype)
+        np.testing.assert_allclose(ours.detach().float().numpy(), theirs.detach().float(), 1e-6)

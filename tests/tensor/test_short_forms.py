@@ -161,3 +161,84 @@ def test_split_results_keep_their_places_on_the_tape():
     assert [t.output_nr for t in (a, b, c)] == [0, 1, 2]
     (only,) = fl.arange(2.0).requires_grad_().split(2)
     only.sum().backward()
+
+
+# ---------------------------------------------------------------- half precision
+HALVES = [fl.float16, fl.bfloat16]
+
+
+def half(size, dtype, seed=0):
+    values = np.random.default_rng(seed).uniform(0.5, 3, size).astype(np.float32)
+    return fl.tensor(values).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("size", [3, 127, 128, 1000])
+def test_half_precision_is_computed_in_float32_and_rounded_once(dtype, size):
+    x, y = half(size, dtype), half(size, dtype, 1)
+    wide, other = x.float(), y.float()
+    pairs = [
+        (x + y, wide + other),
+        (x * 2.5, wide * 2.5),
+        (1 - x, 1 - wide),
+        (x / y, wide / other),
+        (fl.maximum(x, y), fl.maximum(wide, other)),
+        (x.exp(), wide.exp()),
+        (x.sigmoid(), wide.sigmoid()),
+        (fl.addcmul(x, x, y), fl.addcmul(wide, wide, other)),
+        (x**2, wide**2),
+        (x.add(y, alpha=3), wide.add(other, alpha=3)),
+    ]
+    for number, (found, expected) in enumerate(pairs):
+        assert found.dtype is dtype
+        np.testing.assert_array_equal(
+            found.float().numpy(), expected.to(dtype).float().numpy(), err_msg=str(number)
+        )
+    assert (x < y).dtype is fl.bool
+    assert fl.equal(x < y, wide < other)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_in_place_counts_and_keeps_apart(dtype):
+    x, y = half(1000, dtype), half(1000, dtype, 1)
+    expected = (x.float() + y.float()).to(dtype)
+    before = x._version
+    assert x.add_(y) is x
+    assert x._version == before + 1
+    assert fl.equal(x, expected)
+    # An operand that overlaps the result is read before it is written.
+    line = half(1001, dtype)
+    expected = (line[1:].float() * line[:-1].float()).to(dtype)
+    line[1:].mul_(line[:-1])
+    assert fl.equal(line[1:], expected)
+    # Other layouts and shapes take the general way.
+    table = half(400, dtype).reshape(20, 20)
+    expected = (table.t().float() + table[0].float()).to(dtype)
+    assert fl.equal(table.clone().t().add_(table[0]), expected)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_has_gradients(dtype):
+    x, y = half(500, dtype).requires_grad_(), half(500, dtype, 1).requires_grad_()
+    (x * y).sum().backward()
+    assert fl.equal(x.grad, y)
+    assert fl.equal(y.grad, x)
+    with pytest.raises(RuntimeError, match="leaf"):
+        x.add_(y)
+    copy = x.clone()
+    copy.mul_(y)
+    assert copy.requires_grad
+    with fl.no_grad():
+        x.mul_(y)
+    assert not (x * 1).detach().requires_grad
+
+
+def test_half_precision_refuses_what_it_refused():
+    x = half(300, fl.bfloat16)
+    with pytest.raises(RuntimeError):
+        x + fl.zeros(7, dtype=fl.bfloat16)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        x & x
+    fixed = fl.zeros(1, dtype=fl.bfloat16).expand(300)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        fixed.add_(x)

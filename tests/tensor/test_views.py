@@ -218,3 +218,40 @@ def results_keep_the_order_of_their_inputs(L):
 @pytest.mark.parametrize("script", scripts.cases)
 def test_as_in_torch(script):
     agree(script)
+
+
+def test_arrays_over_other_owners_of_memory():
+    import numpy as np
+
+    import flambeau
+
+    flat = flambeau.from_numpy(np.frombuffer(bytearray(48), np.float32))
+    square = flat.reshape(3, 4)
+    assert square._base is flat
+    turned = square.T.reshape(12)
+    assert turned._base is None
+    square[0, 1] = 5
+    assert flat[1] == 5
+    assert turned[3] == 0
+
+
+def test_arrays_of_another_library():
+    torch = pytest.importorskip("torch")
+    import flambeau
+
+    x = flambeau.from_numpy(torch.arange(6.0).reshape(2, 3).numpy())
+    assert x.T.reshape(6).tolist() == [0, 3, 1, 4, 2, 5]
+    assert x.reshape(6)._base is x
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 1), (2, 0)])
+def test_no_view_reaches_outside_empty_memory(shape):
+    import flambeau
+
+    x = flambeau.empty(shape)
+    for size, stride in (((3, 2), (1, 1)), ((1,), (0,)), ((), ())):
+        with pytest.raises(RuntimeError):
+            flambeau.as_strided(x, size, stride)
+        with pytest.raises(RuntimeError):
+            flambeau.as_strided_copy(x, size, stride)
+    assert flambeau.as_strided(x, (0, 2), (1, 1)).shape == (0, 2)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ... import dtypes
 from ...ops.shapes import wrap_dim
 from ...tensor import indexing
 from ...tensor.core import TensorCore
@@ -87,12 +89,23 @@ def gather_items(level: Any, t: Any, items: tuple[Any, ...]) -> Any:
     return level.wrap(out)
 
 
-def scatter_items(level: Any, t: Any, items: tuple[Any, ...], value: Any) -> None:
-    """``t[items] = value`` for each example."""
+def _write(t: Any, items: tuple[Any, ...], value: Any, accumulate: bool) -> None:
+    if not accumulate:
+        t[items] = value
+        return
+    F = FAST["F"]
+    places = [None if isinstance(i, slice) else F.as_tensor(i) for i in items]
+    t.index_put_(places, F.as_tensor(value, dtype=t._t), accumulate=True)
+
+
+def scatter_items(
+    level: Any, t: Any, items: tuple[Any, ...], value: Any, accumulate: bool = False
+) -> None:
+    """``t[items] = value`` for each example, or ``+=`` where every index counts."""
     batched = [i for i in items if isinstance(i, TensorCore) and level_of(i)]
     if not batched:
         if not isinstance(value, TensorCore) or not level.holds(value):
-            level.unwrap(t)[(slice(None), *items)] = value
+            _write(level.unwrap(t), (slice(None), *items), value, accumulate)
             return
         basic, advanced = indexing.split(shaped_like(t), items)
         target = t if basic is None else FAST["F"].basic_index(t, basic)
@@ -109,7 +122,7 @@ def scatter_items(level: Any, t: Any, items: tuple[Any, ...], value: Any) -> Non
             rank = max(advanced[i].ndim for i in spots)
             value = value.expand(level.size, *chosen.shape)
             value = value.movedim(list(range(1, rank + 1)), list(range(rank)))
-        part[holds] = value
+        _write(part, holds, value, accumulate)
         return
     whole, index, rank, start = _joined(level, t, items)
     if isinstance(value, TensorCore):
@@ -119,7 +132,7 @@ def scatter_items(level: Any, t: Any, items: tuple[Any, ...], value: Any) -> Non
         value = _aligned(level, value, len(logical)).expand(level.size, *logical)
         came_at = [d + 1 + start for d in range(rank)]
         value = value.movedim(came_at, list(range(1, rank + 1)))
-    whole[index] = value
+    _write(whole, index, value, accumulate)
 
 
 def _aligned(level: Any, value: Any, rank: int) -> Any:
@@ -194,20 +207,48 @@ def gather_back(c: Call) -> Any:
 
 @rule("index_add index_copy")
 def index_add(c: Call) -> Any:
-    """Sources added or copied to places that all examples share."""
-    rank = c.rank("input")
-    if c.is_batched("index") or not rank or not c.rank("source"):
+    """Sources added or copied to places that all examples share, or to those of each."""
+    rank, x, source = c.rank("input"), c.full("input"), c.full("source")
+    if not rank or not c.rank("source"):
         return None
-    return c.run(input=c.full("input"), source=c.full("source"), dim=shifted(c["dim"], rank))
+    dim = shifted(c["dim"], rank)
+    if not c.is_batched("index"):
+        return c.run(input=x, source=source, dim=dim)
+    n, index = x.shape[dim], c["index"]
+    if not n or tuple(index.shape) not in ((source.shape[dim],), ()):
+        return None
+    # The rows of all examples are those of one long tensor.
+    places = _own_rows(c, index.reshape(-1), n).reshape(-1)
+    rows, more = x.movedim(dim, 1), source.movedim(dim, 1)
+    if rows.shape[2:] != more.shape[2:]:
+        return None
+    out = c.run(input=_joined_rows(rows), dim=0, index=places, source=_joined_rows(more))
+    return out.reshape(rows.shape).movedim(1, dim)
 
 
-@rule("index_fill_number")
+def _joined_rows(x: Any) -> Any:
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+
+
+@rule("index_fill_number index_fill_tensor")
 def index_fill(c: Call) -> Any:
-    """One number at places that all examples share."""
-    rank = c.rank("input")
-    if c.is_batched("index") or not rank:
+    """A value at places that all examples share, or at those of each."""
+    rank, x, index = c.rank("input"), c.full("input"), c["index"]
+    by_number = c.op.name == "index_fill_number"
+    if not rank or not (by_number or tuple(c["value"].shape) == ()):
         return None
-    return c.run(dim=shifted(c["dim"], rank))
+    dim = shifted(c["dim"], rank)
+    if not c.is_batched("index") and (by_number or not c.is_batched("value")):
+        return c.run(input=x, dim=dim)
+    if not x.shape[dim]:
+        return None
+    F = FAST["F"]
+    count = 1 if not index.shape else index.shape[0]
+    places = _counted(c.level.unwrap(index).reshape(c.size, count), x.shape[dim])
+    mask = F.scatter(F.zeros((c.size, x.shape[dim]), dtype=dtypes.bool_), 1, places, True)
+    mask = mask.reshape(c.size, *[-1 if d == dim else 1 for d in range(1, rank + 1)])
+    value = c["value"] if by_number else c.ready("value", rank)
+    return F.where(mask, value, x)
 
 
 @rule("take")
@@ -227,26 +268,72 @@ def _counted(index: Any, count: int) -> Any:
     return map_tensors(lambda i: FAST["F"].where(i < 0, i + count, i), index)
 
 
+def _own_rows(c: Call, indices: Any, rows: int) -> Any:
+    """The indices of each example among the `rows` of each of them, one after the other."""
+    F, indices = FAST["F"], c.level.unwrap(indices)
+    if not F.holds(((indices >= 0) & (indices < rows)).all()):
+        raise IndexError(f"index out of range in {c.op.name}: an index is not in [0, {rows})")
+    start = F.arange(c.size).reshape(c.size, *[1] * (len(indices.shape) - 1)) * rows
+    return indices + start.to(indices._t)
+
+
+@rule("index_put")
+def index_put(c: Call) -> Any:
+    """Values at the places that tensors name, written or added."""
+    items = tuple(slice(None) if i is None else i for i in c["indices"])
+    if any(c.level.holds(i) and i._t.title == "Bool" for i in items):
+        return None
+    out = c.full("input").clone()
+    scatter_items(c.level, c.level.wrap(out), items, c["values"], bool(c["accumulate"]))
+    return out
+
+
+@rule("put_along")
+def put_along(c: Call) -> Any:
+    """Elements at places along a dimension of zeros."""
+    if not c["shape"]:
+        return None
+    return c.run_full(dim=shifted(c["dim"], len(c["shape"])), shape=(c.size, *c["shape"]))
+
+
+@rule("search")
+def search(c: Call) -> Any:
+    """Places in sorted sequences, of which each example may have its own."""
+    rank = c.rank("sorted_sequence")
+    if not c.is_batched("sorted_sequence"):
+        return c.run() if rank == 1 and not c.is_batched("sorter") else None
+    if rank != 1:
+        return c.run_full()
+    values = c.full("input")
+    found = c.run_full(input=values.reshape(c.size, math.prod(values.shape[1:])))
+    return found.reshape(values.shape)
+
+
+@rule("isin_of")
+def isin(c: Call) -> Any:
+    """Elements looked for among those that all examples share."""
+    return None if c.is_batched("test_elements") else c.run()
+
+
 # ---------------------------------------------------------------- rows by number
 @rule("embedding")
 def embedding(c: Call) -> Any:
     """Rows by number; each example's own weight is a part of one large one."""
     if not c.is_batched("weight"):
         return c.run()
-    if c["padding_idx"] >= 0 or c["scale_grad_by_freq"]:
+    if c["scale_grad_by_freq"]:
         return None
-    weight = c.part("weight")
+    weight, padding = c.part("weight"), c["padding_idx"]
+    if padding >= 0:
+        F = FAST["F"]
+        is_padding = (F.arange(weight.shape[1]) == padding).unsqueeze(1)
+        weight = F.where(is_padding, weight.detach(), weight)
     if not c.is_batched("indices"):
         return weight.transpose(0, 1)[c["indices"]].movedim(c.rank("indices"), 0)
     rows = c["weight"].shape[0]
-    return c.run(weight=weight.reshape(-1, weight.shape[-1]), indices=_own_rows(c, rows))
-
-
-def _own_rows(c: Call, rows: int) -> Any:
-    """The indices of each example among the rows of all of them."""
-    indices = c.full("indices")
-    start = FAST["F"].arange(c.size).reshape(c.size, *[1] * c.rank("indices")) * rows
-    return indices + start.to(indices._t)
+    return c.run(
+        weight=weight.reshape(-1, weight.shape[-1]), indices=_own_rows(c, c["indices"], rows)
+    )
 
 
 @rule("embedding_back")
@@ -255,6 +342,6 @@ def embedding_back(c: Call) -> Any:
     if c["padding_idx"] >= 0 or c["scale_grad_by_freq"]:
         return None
     rows = c["rows"]
-    indices = _own_rows(c, rows)
+    indices = _own_rows(c, c["indices"], rows)
     out = c.run(grad=c.full("grad"), indices=indices, rows=rows * c.size)
     return out.reshape(c.size, rows, *out.shape[1:])

@@ -1,4 +1,4 @@
-"""Batched normalisation, pooling and noise."""
+"""Batched normalisation, pooling and losses."""
 
 from __future__ import annotations
 
@@ -65,18 +65,6 @@ def batch_norm(c: Call) -> Any:
 def all_full(c: Call) -> Any:
     """Every argument has a value for each example."""
     return c.run_full()
-
-
-@rule("dropout_noise alpha_noise")
-def noise(c: Call) -> Any:
-    """Other noise for each example."""
-    return None if c["channels"] else c.run()
-
-
-@rule("bernoulli_of rrelu")
-def drawn(c: Call) -> Any:
-    """Other numbers for each example."""
-    return c.run()
 
 
 @rule("border_pad border_pad_back")

@@ -65,6 +65,8 @@ def addmm(c: Call) -> Any:
     """A matrix product and what is added to it."""
     _, first, second = c.op.tensors
     product = _product(c, first, second)
+    if not c.is_batched(first) and not c.is_batched(second):
+        product = product.unsqueeze(0)
     beta, alpha = c["beta"], c["alpha"]
     if alpha != 1:
         product = product * alpha
@@ -204,6 +206,21 @@ def weight_grad(c: Call) -> Any:
 
 
 # ---------------------------------------------------------------- solvers
+@rule("identity")
+def identity(c: Call) -> Any:
+    """The same matrix for all examples."""
+    like = FAST["F"].empty((1,), dtype=c["input"]._t)
+    return c.run(input=like).expand(c.size, c["rows"], c["columns"])
+
+
+@rule("pivot_matrix")
+def pivot_matrix(c: Call) -> Any:
+    """Permutation matrices, of a dtype that all examples share."""
+    if not c.is_batched("pivots"):
+        return None
+    return c.run(like=FAST["F"].empty((1,), dtype=c["like"]._t))
+
+
 @rule("linalg_solve_triangular cholesky_solve")
 def solve_matrices(c: Call) -> Any:
     """Systems of equations with matrices on both sides."""
@@ -220,7 +237,7 @@ def solve_matrices(c: Call) -> Any:
     return c.run_full()
 
 
-@rule("linalg_solve")
+@rule("linalg_solve linalg_solve_ex")
 def solve(c: Call) -> Any:
     """Systems of equations with a vector or matrix on the right."""
     a, b = c["A"].shape, c["B"].shape
@@ -232,4 +249,7 @@ def solve(c: Call) -> Any:
     rank = max(len(a), len(b) + 1)
     right = c.full("B").unsqueeze(-1)
     right = right.reshape(c.size, *[1] * (rank - len(b) - 1), *right.shape[1:])
-    return c.run(A=c.ready("A", rank), B=right).squeeze(-1)
+    out = c.run(A=c.ready("A", rank), B=right)
+    if c.op.name == "linalg_solve":
+        return out.squeeze(-1)
+    return type(out)(out[0].squeeze(-1), out[1])

@@ -7,6 +7,7 @@ dimension, or None where it does not serve. `RULES` has those of single ops.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -95,11 +96,6 @@ def apply(level: Any, op: Op, arguments: dict[str, Any]) -> Any:
     c = Call(level, op, arguments)
     result = None
     own = RULES.get(op.name)
-    if op.family == "random":
-        level.check_random(op.name)
-        if level.randomness == "different" and own is not None:
-            result = own(c)
-        return map_tensors(level.wrap, result if result is not None else one_by_one(c))
     if own is not None:
         result = own(c)
     elif op.family == "pointwise":
@@ -107,8 +103,30 @@ def apply(level: Any, op: Op, arguments: dict[str, Any]) -> Any:
     elif op.decompose is not None:
         return decomposed(c)
     if result is None:
+        if op.name in _SLOW:
+            _warn_of_loop(_SLOW[op.name])
         result = one_by_one(c)
     return map_tensors(level.wrap, result)
+
+
+_SLOW = {
+    "bincount": "bincount", "embedding_bags": "embedding_bag.padding_idx",
+    "hash_tensor": "hash_tensor", "histc": "histc", "histogram_grid": "histogram.bins_tensor",
+    "isin_of": "isin.Tensor_Tensor", "linalg_ldl_solve": "linalg_ldl_solve",
+    "masked_scatter": "masked_scatter", "nonzero_static": "nonzero_static", "put": "put",
+    "repeated_indices": "repeat_interleave.Tensor",
+}  # fmt: skip
+"""Ops that run once for each example in PyTorch, too, which warns of it by these names."""
+
+
+def _warn_of_loop(name: str) -> None:
+    warnings.warn(
+        "There is a performance drop because we have not yet implemented the batching rule for "
+        f"aten::{name}. Please file us an issue on GitHub so that we can prioritize its "
+        "implementation.",
+        UserWarning,
+        stacklevel=5,
+    )
 
 
 # ---------------------------------------------------------------- any op
@@ -119,33 +137,31 @@ def decomposed(c: Call) -> Any:
     return c.op.decompose(FAST["F"], **values)
 
 
-def one_by_one(c: Call) -> Any:
-    """The op once for each example."""
+def one_by_one(c: Call, before: Callable[[], None] | None = None) -> Any:
+    """The op once for each example, `before` which something may have to be done."""
     if not c.size:
         raise RuntimeError(
             f"The fallback path does not support vmap over dims of size 0 ({c.op.name})"
         )
-    generator = FAST["F"].default_generator
-    same = c.op.family == "random" and c.level.randomness == "same"
-    state = generator.get_state() if same else None
     rows = []
     for b in range(c.size):
-        if state is not None:
-            generator.set_state(state)
+        if before is not None:
+            before()
         rows.append(call(c.op, {n: _example(c, v, b) for n, v in c.args.items()}))
-    return _stacked(rows)
+    return stacked(rows)
 
 
 def _example(c: Call, value: Any, b: int) -> Any:
     return map_tensors(lambda x: x.part[b] if c.level.holds(x) else x, value)
 
 
-def _stacked(rows: list[Any]) -> Any:
+def stacked(rows: list[Any]) -> Any:
+    """One result of the examples' `rows`: tensors are stacked, anything else must be the same."""
     first = rows[0]
     if isinstance(first, TensorCore):
         return FAST["F"].stack(rows)
     if isinstance(first, (tuple, list)):
-        parts = [_stacked(list(column)) for column in zip(*rows, strict=True)]
+        parts = [stacked(list(column)) for column in zip(*rows, strict=True)]
         return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
     if any(r != first for r in rows):
         raise RuntimeError("vmap: the examples of an op have different results that are no tensors")
@@ -243,9 +259,23 @@ def along(c: Call) -> Any:
     """The rule of ops that act along dimensions."""
     rank = c.rank(c.op.tensors[0])
     if not rank:
-        return None
+        return _along_nothing(c) if c.op.name in _OF_NUMBERS else None
     moved = {n: shifted(c[n], rank) for n in _DIMS[c.op.name].split() if c[n] is not None}
     return c.run_full(**moved) if len(c.op.tensors) > 1 else c.run(**moved)
+
+
+_OF_NUMBERS = frozenset(
+    """cumsum cumprod cummax cummin logcumsumexp softmax log_softmax sort_along topk kthvalue
+    max_dim min_dim median_dim nanmedian_dim mode""".split()
+)
+"""Ops of one tensor that take a 0-d one as one of a single element, with 0-d results."""
+
+
+def _along_nothing(c: Call) -> Any:
+    """An op along the dimension that an example of no dimensions does not have."""
+    first, dim = c.op.tensors[0], _DIMS[c.op.name]
+    out = c.run(**{first: c.part(first).unsqueeze(1), dim: shifted(c[dim], 1)})
+    return map_tensors(lambda x: x.reshape(c.size), out)
 
 
 rule(" ".join(_DIMS))(along)
@@ -261,7 +291,12 @@ def reduce(c: Call) -> Any:
     rank, x = c.rank(first), c.part(first)
     dim = c["dim"] if "dim" in c.op.params else None
     if not rank:
-        return None
+        if c.op.name in ("max_all", "min_all"):
+            return x.clone()
+        # One number is a row of one.
+        dims = 1 if dim is None or dim == () else shifted(dim, 1)
+        changes = {"keepdim": False} if "keepdim" in c.op.params else {}
+        return c.run(**{first: x.unsqueeze(1), "dim": dims}, **changes)
     if dim is not None and dim != ():
         return c.run(dim=shifted(dim, rank))
     if c.op.name in ("max_all", "min_all"):
@@ -278,10 +313,12 @@ def reduce(c: Call) -> Any:
 
 # ---------------------------------------------------------------- what leaves leading dimensions be
 @rule(
-    """linalg_cholesky linalg_det linalg_eig linalg_eigh linalg_inv linalg_lu linalg_matrix_exp
-    linalg_qr linalg_slogdet linalg_svd lu_pivots tril triu causal_scores cholesky_inverse
-    avg_pool_windows max_pool_windows max_pool_windows_indices resample resample_back
-    constant_pad_nd avg_pool_windows_back adaptive_max_parts"""
+    """linalg_cholesky linalg_cholesky_ex linalg_det linalg_eig linalg_eigh linalg_inv linalg_inv_ex
+    linalg_ldl_factor linalg_ldl_factor_ex linalg_lu linalg_lu_factor linalg_lu_factor_ex
+    linalg_matrix_exp linalg_qr linalg_slogdet linalg_svd lu_pivots geqrf cholesky_inverse
+    pseudo_inverse tril triu causal_scores unravel_places avg_pool_windows max_pool_windows
+    max_pool_windows_indices resample resample_back constant_pad_nd avg_pool_windows_back
+    adaptive_max_parts"""
 )
 def leading(c: Call) -> Any:
     """The op works on the last dimensions and takes any before them."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...ops.shapes import wrap_dim
 from ..grad_mode import FAST
+from ..levels import map_tensors
 from .rules import Call, rule, shifted
 
 
@@ -182,3 +183,48 @@ def view_as_complex(c: Call) -> Any:
     """Pairs as complex numbers, which lie side by side."""
     x = c.part("input")
     return c.run(input=x if x.stride(-1) == 1 else x.contiguous())
+
+
+@rule("block_diag_of")
+def block_diag(c: Call) -> Any:
+    """Examples' matrices on a diagonal: rows of zeros around each, joined."""
+    F = FAST["F"]
+    matrices = [x if len(x.shape) == 2 else x.reshape(1, x.numel()) for x in c["tensors"]]
+    columns, start, rows = sum(x.shape[1] for x in matrices), 0, []
+    for x in matrices:
+        end = start + x.shape[1]
+        rows.append(F.constant_pad_nd(x, (start, columns - end)))
+        start = end
+    return c.level.unwrap(F.cat(rows))
+
+
+@rule("with_part")
+def with_part(c: Call) -> Any:
+    """An example with a part of it replaced."""
+    key = c["key"]
+    return c.run_full(key=(slice(None), *(key if isinstance(key, tuple) else (key,))))
+
+
+@rule("blend_points blend_points_back blend_points_shares corner_shares")
+def points(c: Call) -> Any:
+    """Points in images: examples are more images."""
+    if not c.size:
+        return None
+    folded = {n: c.full(n) for n in c.op.tensors}
+    out = c.run(**{n: x.reshape(-1, *x.shape[2:]) for n, x in folded.items()})
+    return map_tensors(lambda x: x.reshape(c.size, -1, *x.shape[1:]), out)
+
+
+@rule("fractional_windows")
+def fractional_windows(c: Call) -> Any:
+    """Windows of images: examples are more of them."""
+    x, rank = c.full("input"), c.rank("input")
+    if not c.size:
+        return None
+    samples = c.full("samples")
+    many = rank - len(c["counts"]) == 2
+    out = c.run(
+        input=x.reshape(-1, *x.shape[2:]) if many else x,
+        samples=samples.reshape(-1, *samples.shape[2:]),
+    )
+    return map_tensors(lambda y: y.reshape(c.size, -1, *y.shape[1:]), out) if many else out

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ...ops.record import Op
 from ...tensor.inplace import become
 from ...tensor.shape import Size
 from ..grad_mode import FAST
-from ..levels import Level, Wrapped, batched_levels, level_of, map_tensors
-from . import rules
+from ..levels import Level, Wrapped, level_of, map_tensors
+from . import randomness, rules
 
 
 class BatchLevel(Level):
@@ -52,77 +53,31 @@ class BatchLevel(Level):
             return x.with_part(self.wrap_within(x.part.transpose(0, 1)))
         return x.rewrapped(self.wrap_within)
 
-    def check_random(self, name: str) -> None:
-        """Refuse to draw random numbers in the mode "error"."""
+    # ------------------------------------------------------------ random numbers
+    def draw(self, public: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """What ``public(*args, **kwargs)``, a function that draws numbers, gives here."""
+        with self._drawing(public.__name__):
+            return randomness.draw(self, public, args, kwargs)
+
+    def draw_op(self, op: Op, arguments: dict[str, Any]) -> Any:
+        """What `op`, which draws numbers, gives here."""
+        with self._drawing(op.name):
+            return randomness.draw_op(self, op, arguments)
+
+    @contextmanager
+    def _drawing(self, name: str) -> Iterator[None]:
+        """What is called inside is the business of the levels around this one."""
         if self.randomness == "error":
             raise RuntimeError(
                 "vmap: called random operation while in randomness error mode. Please either use "
                 "the 'same' or 'different' randomness flags on vmap or perform the randomness "
                 f"operation out of vmap ({name})"
             )
-
-    # ------------------------------------------------------------ random numbers
-    def draw(self, public: Any, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What ``public(*args, **kwargs)``, the function `f` that draws numbers, gives here."""
-        own = batched_levels()
-        if not own:
-            return f(*args, **kwargs)  # another thread's level
-        if own[-1] is not self:
-            return own[-1].draw(public, f, args, kwargs)
-        self.check_random(f.__name__)
         self.close()
         try:
-            return self._drawn(public, args, kwargs)
+            yield
         finally:
             self.open()
-
-    def _drawn(self, public: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        name, first = public.__name__, args[0] if args else None
-        values = (*args, *kwargs.values())
-        batched = any(self.holds(x) for x in values)
-        if name.endswith("_"):
-            return self._drawn_into(public, first, args[1:], kwargs)
-        if self.randomness == "same":
-            return self._row_by_row(public, args, kwargs) if batched else public(*args, **kwargs)
-        if name in ("rand", "randn") and "size" not in kwargs:
-            size = tuple(first) if isinstance(first, (tuple, list)) else args
-            return self.wrap(public((self.size, *size), **kwargs))
-        whole = name.endswith("_like") or name in ("bernoulli", "poisson")
-        whole = whole or (name == "multinomial" and len(first.shape) == 1)
-        if whole and self.holds(first) and not any(self.holds(x) for x in values[1:]):
-            return self.wrap(public(first.part, *args[1:], **kwargs))
-        return self._row_by_row(public, args, kwargs)
-
-    def _drawn_into(self, public: Any, t: Any, args: Any, kwargs: Any) -> Any:
-        if not self.holds(t):
-            if self.randomness == "different":
-                raise RuntimeError(
-                    "vmap: Cannot ask for different inplace randomness on an unbatched tensor. "
-                    "This will appear like same randomness. If this is necessary for your usage, "
-                    "please file an issue with functorch."
-                )
-            return public(t, *args, **kwargs)
-        if self.randomness == "different" and not any(map(self.holds, (*args, *kwargs.values()))):
-            public(t.part, *args, **kwargs)
-            return t
-        rows = self._row_by_row(public, (t.detach().clone(), *args), kwargs)
-        t.part.copy_(rows.part)
-        return t
-
-    def _row_by_row(self, public: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        generator = kwargs.get("generator") or FAST["F"].default_generator
-        state = generator.get_state() if self.randomness == "same" else None
-        rows = []
-        for b in range(self.size):
-            if state is not None:
-                generator.set_state(state)
-
-            def example(x: Any, b: int = b) -> Any:
-                return x.part[b] if self.holds(x) else x
-
-            given = {n: example(v) for n, v in kwargs.items()}
-            rows.append(public(*(example(a) for a in args), **given))
-        return self.wrap(FAST["F"].stack(rows))
 
 
 class BatchedTensor(Wrapped):

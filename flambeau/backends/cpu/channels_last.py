@@ -18,8 +18,9 @@ from ...compiler import allocator, jit, threads
 from . import channels_last_kernels as kernels
 from . import depthwise_kernels as depthwise
 from . import winograd_plans
-from .convolution_source import Array, Convolution
+from .convolution_source import PAIRS, Array, Convolution
 from .layout import assign, cast, contiguous
+from .narrow_convolution import Way, choose
 from .winograd_plans import Filter
 
 _NARROW = frozenset({np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)})
@@ -32,6 +33,8 @@ _WIDTH, _HEIGHT, _LONG = 256, 256, 256
 """Columns, rows and pixels of a block of the weights' gradient."""
 _TOGETHER = 49
 """Taps that fit in a loop."""
+_OUTSIDE = -(2**60)
+"""A place no offset reaches: sums with it stay below zero."""
 _BAND = 256
 """Pixels whose products are added up before their sum joins the others in float64."""
 
@@ -54,12 +57,16 @@ class _Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=512)
-def _plan(c: Convolution) -> _Plan | None:
-    """How to do a convolution in two dimensions; None where channels first is the better way."""
+def _plan(c: Convolution, pairs: bool = False) -> _Plan | None:
+    """How to do a convolution in two dimensions; None where channels first is the better way.
+
+    Its channels may be `pairs`.
+    """
     if len(c.out) != 2 or 0 in c.x or 0 in c.w or 0 in c.out:
         return None
     channels, outputs = c.w[1], c.w[0] // c.groups
-    if channels < 16 or (c.groups > 1 and min(channels, outputs) < 64):
+    few = 8 if pairs else 16
+    if channels < few or (c.groups > 1 and min(channels, outputs) < 4 * few):
         return None
     kw, taps = c.w[3], math.prod(c.w[2:])
     span = kw if c.groups == 1 and c.dilation[1] == 1 and channels * kw <= _DEEP else 1
@@ -80,7 +87,8 @@ def _plan(c: Convolution) -> _Plan | None:
 
 def serves_forward(c: Convolution, dtype: Any) -> bool:
     """Whether `forward` is the best way to a convolution: no minimal filtering saves more."""
-    return _serves(c, dtype) and not _filters(c, dtype, winograd_plans.pays)
+    kind = _channel_way(c, dtype).kind
+    return _serves(c, dtype, kind) and not _filters(c, kind, winograd_plans.pays)
 
 
 def serves_backward_input(c: Convolution, dtype: Any) -> bool:
@@ -91,75 +99,91 @@ def serves_backward_input(c: Convolution, dtype: Any) -> bool:
 
 def serves_backward_weight(c: Convolution, dtype: Any) -> bool:
     """Whether `backward_weight` is."""
-    return _serves(c, dtype) and not _filters(c, dtype, winograd_plans.pays_weight)
+    kind = choose(dtype, c.x[0]).kind
+    return _serves(c, dtype) and not _filters(c, kind, winograd_plans.pays_weight)
 
 
-def _serves(c: Convolution, dtype: Any) -> bool:
-    return dtype in KINDS and jit.available() and _plan(c) is not None
+def _serves(c: Convolution, dtype: Any, kind: str = "") -> bool:
+    return dtype in KINDS and jit.available() and _plan_words(c, kind) is not None
 
 
-def _filters(c: Convolution, dtype: Any, pays: Callable[[Filter, str], bool]) -> bool:
+def _filters(c: Convolution, kind: str, pays: Callable[[Filter, str], bool]) -> bool:
     if not winograd_plans.is_plain(c):
         return False
     f = winograd_plans.read_forward(c)
-    name = "float64" if dtype == np.float64 else "float32"
-    return winograd_plans.applies(f) and pays(f, name)
+    return winograd_plans.applies(f) and pays(f, kind)
+
+
+def _channel_way(c: Convolution, dtype: Any) -> Way:
+    """How to sum over channels: by pairs only where each pixel has whole pairs."""
+    return choose(dtype, 1 if c.w[1] % 2 else c.w[1])
+
+
+def _plan_words(c: Convolution, kind: str) -> _Plan | None:
+    """The plan for channels of `kind`: of half as many if they are pairs."""
+    if kind != PAIRS:
+        return _plan(c)
+    x, w = (c.x[0], c.x[1] // 2, *c.x[2:]), (c.w[0], c.w[1] // 2, *c.w[2:])
+    return _plan(c._replace(x=x, w=w), pairs=True)
 
 
 def forward(c: Convolution, x: Array, w: Array, bias: Array | None) -> Array:
     """The output, (N, M, *spatial) with its channels last in memory."""
-    p = _plan(c)
-    assert p is not None
-    source = turned(x)
-    kind = np.dtype(np.float32) if x.dtype in _NARROW else x.dtype
-    narrow = kind != x.dtype
-    matrix = _panels(_as(w, kind).transpose(2, 3, 1, 0), p, kind)
-    return _multiply(c, p, source, matrix, bias if bias is None else bias.astype(kind), narrow)
+    words = _channel_way(c, x.dtype).prepare(w.reshape(*c.w[:2], -1))
+    return _multiply(c, x, words.reshape(c.w[0], -1, *c.w[2:]).transpose(2, 3, 1, 0), bias)
 
 
 def _as(w: Array, kind: Any) -> Array:
     return w if w.dtype == kind else cast(contiguous(w), kind)
 
 
-def _panels(w: Array, p: _Plan, kind: Any) -> Array:
+def _panels(w: Array, p: _Plan) -> Array:
     """Weights (height, width, channels, all outputs) as (groups, panels, depth, COLUMNS)."""
     panels, wide = -(-p.outputs // kernels.COLUMNS), kernels.COLUMNS
-    allocator.prepare(w.size * kind.itemsize)
-    full = np.empty((p.depth, p.groups, p.outputs), kind)
+    allocator.prepare(w.nbytes)
+    full = np.empty((p.depth, p.groups, p.outputs), w.dtype)
     assign(full.reshape(w.shape), w)
-    out = np.empty((p.groups, panels, p.depth, wide), kind)
+    out = np.empty((p.groups, panels, p.depth, wide), w.dtype)
     for j in range(panels):
         count = min(wide, p.outputs - j * wide)
         assign(out[:, j, :, :count], full[:, :, j * wide : j * wide + count].swapaxes(0, 1))
     return out
 
 
-def _multiply(
-    c: Convolution, p: _Plan, x: Array, matrix: Array, bias: Array | None, narrow: bool
-) -> Array:
-    panels, count = matrix.shape[1], threads.get_num_threads()
+def _multiply(c: Convolution, x: Array, w: Array, bias: Array | None) -> Array:
+    """The convolution of x (N, C, *spatial) with w, (height, width, channels, all outputs)."""
+    way = _channel_way(c, x.dtype)
+    p, pairs, source = _plan_words(c, way.kind), way.kind == PAIRS, turned(x)
+    assert p is not None
+    source = np.require(source.view(w.dtype), requirements="A") if pairs else _as(source, w.dtype)
+    matrix, count = _panels(w, p), threads.get_num_threads()
+    panels = matrix.shape[1]
     allocator.prepare(p.pixels * c.w[0] * x.itemsize)
     out = np.empty((c.x[0], *c.out, c.w[0]), x.dtype)
     block = min(_BLOCK, p.pixels)
     items = -(-p.pixels // block) * p.groups
     parts = min(panels, max(1, -(-2 * count // items)))
-    in_place = p.in_place and not narrow
     deep = p.together * int(p.shape[kernels.UNIT])
     work = np.empty(count * block * (deep + panels * kernels.COLUMNS), matrix.dtype)
     cost = block * p.depth * -(-panels // parts) * kernels.COLUMNS // 2
     kernels.convolve(
-        items * parts, cost, x, matrix, bias, out, work, p.shape, p.pixels, block, parts, p.depth,
-        p.together, p.groups, panels, in_place, narrow,
+        items * parts, cost, source, matrix, bias if bias is None else _as(bias, w.dtype), out,
+        work, p.shape, p.pixels, block, parts, p.depth, p.together, p.groups, panels, p.in_place,
+        out.dtype != w.dtype, pairs,
     )  # fmt: skip
     return np.moveaxis(out, -1, 1)
 
 
 def backward_weight(c: Convolution, g: Array, x: Array) -> Array:
     """The gradient of the weight, (M, C / groups, *kernel)."""
-    p = _plan(c)
+    way = choose(x.dtype, c.x[0])
+    images = way.size(c.x[0])
+    source, given = (
+        way.prepare(v.reshape(1, c.x[0], -1)).reshape(images, *v.shape[1:])
+        for v in (turned(x), turned(g))
+    )
+    p = _plan(c._replace(x=(images, *c.x[1:])))
     assert p is not None
-    kind = np.dtype(np.float32) if x.dtype in _NARROW else x.dtype
-    narrow, count = kind != x.dtype, threads.get_num_threads()
     width = min(_WIDTH, p.outputs)
     column_parts = -(-p.outputs // width)
     together = min(p.together, max(1, _HEIGHT // int(p.shape[kernels.UNIT])))
@@ -168,16 +192,16 @@ def backward_weight(c: Convolution, g: Array, x: Array) -> Array:
     tasks = p.groups * unit_parts * column_parts
     # Fixed by the sizes alone, so that the sums do not depend on the number of threads.
     parts = min(-(-p.pixels // (4 * block)), max(1, 8 // tasks))
-    sums = np.empty((parts, p.groups, p.depth, p.outputs), kind)
+    sums = np.empty((parts, p.groups, p.depth, p.outputs), source.dtype)
     deep = together * int(p.shape[kernels.UNIT])
-    work = np.empty(count * block * (deep + width), kind)
+    work = np.empty(threads.get_num_threads() * block * deep, source.dtype)
     kernels.weight_gradient(
-        parts * tasks, p.pixels // parts * deep * width // 2, turned(x), turned(g), sums, work,
-        p.shape, p.pixels, block, parts, p.depth, together, p.groups, width, column_parts,
-        p.in_place and not narrow, narrow,
+        parts * tasks, p.pixels // parts * deep * width // 2, source, given, sums, work, p.shape,
+        p.pixels, block, parts, p.depth, together, p.groups, width, column_parts, p.in_place,
+        way.kind == PAIRS,
     )  # fmt: skip
     total = sums[0] if parts == 1 else np.add.reduce(sums, 0)
-    made = np.empty(c.w, kind)
+    made = np.empty(c.w, source.dtype)
     kh, kw = c.w[2:]
     shape = (p.groups, kh, kw, c.w[1], p.outputs)
     target = made.reshape(p.groups, p.outputs, c.w[1], kh, kw).transpose(0, 3, 4, 2, 1)
@@ -187,17 +211,13 @@ def backward_weight(c: Convolution, g: Array, x: Array) -> Array:
 
 def backward_input(c: Convolution, g: Array, w: Array) -> Array:
     """The gradient of the input, (N, C, *spatial) with its channels last in memory."""
-    turned_c = mirrored(c)
-    p = None if turned_c is None else _plan(turned_c)
-    assert turned_c is not None
-    assert p is not None
-    kind = np.dtype(np.float32) if g.dtype in _NARROW else g.dtype
-    grouped = _as(w, kind).reshape(c.groups, p.depth // math.prod(c.w[2:]), *c.w[1:])[
-        ..., ::-1, ::-1
-    ]
+    ahead = mirrored(c)
+    assert ahead is not None
+    words = _channel_way(ahead, g.dtype).prepare(w.reshape(c.groups, ahead.w[1], -1))
+    turned_words = words.reshape(c.groups, -1, *c.w[1:])[..., ::-1, ::-1]
     # (groups, outputs, channels, height, width) to (height, width, outputs, groups * channels)
-    matrix = grouped.transpose(3, 4, 1, 0, 2).reshape(*c.w[2:], -1, c.x[1])
-    return _multiply(turned_c, p, turned(g), _panels(matrix, p, kind), None, kind != g.dtype)
+    matrix = turned_words.transpose(3, 4, 1, 0, 2).reshape(*c.w[2:], -1, c.x[1])
+    return _multiply(ahead, g, matrix, None)
 
 
 @functools.lru_cache(maxsize=512)
@@ -259,7 +279,7 @@ def _plan_taps(c: Convolution, itemsize: int, back: bool) -> _Taps:
         inside = place % stride == 0 if back else np.ones(place.shape, np.bool_)
         place = place // stride if back else place
         inside &= (place >= 0) & (place < given[axis])
-        table = np.where(inside, place * step, -(2**60))
+        table = np.where(inside, place * step, _OUTSIDE)
         wide = table[:, :, None] if axis == 0 else table[:, None, :]
         wide = np.broadcast_to(wide, (len(table), *c.w[2:])).reshape(len(table), -1)
         tables.append(np.ascontiguousarray(wide, np.int64))
@@ -274,9 +294,12 @@ def _together(c: Convolution) -> int:
 
 
 def _filter(c: Convolution, x: Array, w: Array, bias: Array | None, back: bool) -> Array:
+    ahead = mirrored(c) if back else c
+    if ahead is not None and _fits_tiles(ahead):
+        return _filter_tiles(ahead, x, w[:, :, ::-1, ::-1] if back else w, bias)
     p, source = _plan_taps(c, x.itemsize, back), turned(x)
     kind = np.dtype(np.float32) if x.dtype in _NARROW else x.dtype
-    weights = np.ascontiguousarray(w.reshape(p.channels, p.taps).T, kind)
+    weights = _as(contiguous(w.reshape(p.channels, p.taps).T), kind)
     zeros = np.zeros(p.channels, x.dtype)
     allocator.prepare(c.x[0] * p.rows * p.columns * p.channels * x.itemsize)
     out = np.empty((c.x[0], p.rows, p.columns, p.channels), x.dtype)
@@ -286,6 +309,49 @@ def _filter(c: Convolution, x: Array, w: Array, bias: Array | None, back: bool) 
         bias if bias is None else bias.astype(kind), out, p.down, p.across, _address(source),
         p.image, _address(zeros), p.rows, p.columns, p.channels, p.taps, together,
         together == p.taps,
+    )  # fmt: skip
+    return np.moveaxis(out, -1, 1)
+
+
+def _fits_tiles(c: Convolution) -> bool:
+    """Whether tiles of a few columns and channels share what they read."""
+    fits = c.out[1] >= min(depthwise.COLUMNS) and c.x[1] >= depthwise.WIDTH
+    return fits and math.prod(c.w[2:]) <= _TOGETHER
+
+
+@functools.lru_cache(maxsize=512)
+def _plan_tiles(c: Convolution, itemsize: int) -> tuple[Array, Array]:
+    """Where rows of taps read for the output's rows, and columns from the first to the last."""
+    pixel = c.x[1] * itemsize
+    rows = np.arange(c.out[0])[:, None] * c.stride[0] - c.padding[0]
+    down = rows + np.arange(c.w[2]) * c.dilation[0]
+    reach = (c.out[1] - 1) * c.stride[1] + (c.w[3] - 1) * c.dilation[1] + 1
+    across = np.arange(reach) - c.padding[1]
+    tables = [
+        np.where((place >= 0) & (place < size), place * step, _OUTSIDE)
+        for place, size, step in ((down, c.x[2], c.x[3] * pixel), (across, c.x[3], pixel))
+    ]
+    return tables[0], tables[1]
+
+
+def _filter_tiles(c: Convolution, x: Array, w: Array, bias: Array | None) -> Array:
+    (images, channels, height, width), source = c.x, turned(x)
+    down, across = _plan_tiles(c, x.itemsize)
+    kind = np.dtype(np.float32) if x.dtype in _NARROW else x.dtype
+    taps = math.prod(c.w[2:])
+    weights = _as(contiguous(w.reshape(channels, taps).T), kind)
+    zeros = np.zeros(channels, x.dtype)
+    allocator.prepare(images * math.prod(c.out) * channels * x.itemsize)
+    out = np.empty((images, *c.out, channels), x.dtype)
+    # Beside numbers that are widened, only the fewer sums fit the registers.
+    sizes = depthwise.COLUMNS[1:] if kind != x.dtype else depthwise.COLUMNS
+    together = min((n for n in sizes if n <= c.out[1]), key=lambda n: -(-c.out[1] // n) * n)
+    places = np.empty(threads.get_num_threads() * c.w[2] * len(across), np.int64)
+    depthwise.filter_tiles(
+        images * c.out[0], c.out[1] * channels * taps, source, weights,
+        bias if bias is None else bias.astype(kind), out, down, across, places,
+        _address(source), height * width * channels * x.itemsize, _address(zeros), *c.out,
+        channels, len(across), *c.w[2:], c.stride[1], c.dilation[1], together,
     )  # fmt: skip
     return np.moveaxis(out, -1, 1)
 

@@ -17,6 +17,7 @@ from ...compiler.language import (
     Static,
     T,
     multiply_block,
+    multiply_pairs,
     simd,
 )
 
@@ -79,14 +80,26 @@ def gather_block(
 @inline
 def multiply_panels(
     source: Any, source_row: Any, matrix: Any, depth: Any, target: Any, row: Any, count: Any,
-    low: Any, high: Any, outputs: Any, size: Any, added: Any,
+    low: Any, high: Any, outputs: Any, size: Any, added: Any, pairs: Any,
 ) -> None:  # fmt: skip
     """Rows of pixels times the panels of weights from `low` to `high`, of which `size` rows."""
     for j in range(low, high):
-        multiply_block(
+        multiply(
             source, source_row, 1, matrix[j * depth * COLUMNS :], COLUMNS, target[j * COLUMNS :],
-            row, count, min(COLUMNS, outputs - j * COLUMNS), size, added,
+            row, count, min(COLUMNS, outputs - j * COLUMNS), size, added, pairs,
         )  # fmt: skip
+
+
+@inline
+def multiply(
+    a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, c_row: Any, m: Any, n: Any, k: Any,
+    accumulate: Any, pairs: Any,
+) -> None:  # fmt: skip
+    """`multiply_block`, or `multiply_pairs` if elements are `pairs`."""
+    if pairs:
+        multiply_pairs(a, a_row, a_col, b, b_row, c, c_row, m, n, k, accumulate)
+    else:
+        multiply_block(a, a_row, a_col, b, b_row, c, c_row, m, n, k, accumulate)
 
 
 @inline
@@ -102,14 +115,16 @@ def copy_rows(
 
 @kernel
 def convolve(
-    first: int, last: int, thread: int, x: Array[T], weights: Array[S], bias: Array[S] | None,
-    out: Array[T], work: Array[S], shape: Array[I64], pixels: int, block: int, parts: int,
+    first: int, last: int, thread: int, x: Array[T], weights: Array[T], bias: Array[T] | None,
+    out: Array[S], work: Array[T], shape: Array[I64], pixels: int, block: int, parts: int,
     depth: int, together: int, groups: int, panels: int, in_place: Static, narrow: Static,
+    pairs: Static,
 ) -> None:  # fmt: skip
     """An item is a `block` of pixels, a group, and one of the `parts` of the group's panels.
 
     The weights are (groups, panels, depth, COLUMNS). `together` units are gathered at a time.
     Where the results are `narrow` they are made in `work` first; ``in_place`` x is its own A.
+    Elements of x and of the weights may be `pairs` of bfloat16.
     """
     deep, outputs = together * shape[UNIT], shape[GROUP_OUTPUTS]
     rows = work[thread * block * (deep + panels * COLUMNS) :]
@@ -143,7 +158,7 @@ def convolve(
             matrix = weights[(group * panels * depth + done) * COLUMNS :]
             multiply_panels(
                 source, source_row, matrix, depth, target, row, count, low, high, outputs, size,
-                added,
+                added, pairs,
             )  # fmt: skip
             done += size
         if narrow:
@@ -152,17 +167,17 @@ def convolve(
 
 @kernel
 def weight_gradient(
-    first: int, last: int, thread: int, x: Array[T], g: Array[T], out: Array[S], work: Array[S],
+    first: int, last: int, thread: int, x: Array[T], g: Array[T], out: Array[T], work: Array[T],
     shape: Array[I64], pixels: int, block: int, parts: int, depth: int, together: int,
-    groups: int, width: int, column_parts: int, in_place: Static, narrow: Static,
+    groups: int, width: int, column_parts: int, in_place: Static, pairs: Static,
 ) -> None:  # fmt: skip
     """An item is one of `parts` of the pixels, a group, some units, and `width` outputs.
 
-    The result is (parts, groups, depth, outputs of a group), in blocks of `block` pixels.
+    The result is (parts, groups, depth, outputs of a group), in blocks of `block` pixels. Elements
+    of x and g may be `pairs` of bfloat16.
     """
     deep, outputs = together * shape[UNIT], shape[GROUP_OUTPUTS]
-    rows = work[thread * block * (deep + width) :]
-    wide = rows[block * deep :]
+    rows = work[thread * block * deep :]
     unit_parts = (shape[UNITS] + together - 1) // together
     share = (pixels + parts - 1) // parts
     for item in range(first, last):
@@ -183,12 +198,7 @@ def weight_gradient(
                 gather_block(x, shape, start, count, group, unit, stop, size, rows)
                 source, source_row = rows[0:], size
             given = g[start * shape[OUTPUTS] + group * outputs + column :]
-            if narrow:
-                copy_rows(given, shape[OUTPUTS], wide, width, count, 0, columns)
-                right, right_row = wide[0:], width
-            else:
-                right, right_row = given[0:], shape[OUTPUTS]
-            multiply_block(
-                source, 1, source_row, right, right_row, target, outputs, size, columns, count,
-                added,
+            multiply(
+                source, 1, source_row, given, shape[OUTPUTS], target, outputs, size, columns,
+                count, added, pairs,
             )  # fmt: skip

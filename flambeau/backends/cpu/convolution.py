@@ -3,14 +3,14 @@
 Arrays are laid out as PyTorch's: input (N, C, *spatial), weight (M, C / groups, *kernel), output
 (N, M, *spatial). float32 and float64 run on compiled kernels (see `convolution_plans`); everything
 else, and everything where nothing can be compiled, on the NumPy path below, which adds up one
-matrix product per tap. float16 and bfloat16 are computed in float32 and rounded once.
+matrix product per tap. float16 and bfloat16 are summed in float32 and rounded once (see
+`narrow_convolution`).
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -20,8 +20,9 @@ import numpy as np
 from ...compiler import jit
 from . import channels_last as last
 from . import convolution_plans as plans
+from . import narrow_convolution as narrow
 from .convolution_source import Array, Convolution, Sizes
-from .layout import assign, cast, channels_last, contiguous, has_channels_last
+from .layout import channels_last, contiguous, has_channels_last
 from .matmul import linear, matmul
 
 _COMPILED = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
@@ -53,12 +54,7 @@ def _forward(c: Convolution, x: Array, w: Array, bias: Array | None, relu: bool 
         flat = x.reshape(*c.x[:2], -1)
         return matmul(w.reshape(c.w[:2]), flat).reshape(c.x[0], c.w[0], *c.out)
     if x.dtype in _NARROW and _is_compiled(c, x, w):
-        out = np.empty((c.x[0], c.w[0], *c.out), x.dtype)
-        w, bias = _wide(w), None if bias is None else _wide(bias)
-        for images, piece in _pieces(c):
-            made = plans.run_forward(piece, _wide(x[images]), w, bias, relu)
-            assign(out[images], cast(made, x.dtype))
-        return out
+        return narrow.forward(c, x, w, bias, relu)
     if x.dtype in _NARROW:
         wide = [None if v is None else v.astype(np.float32) for v in (x, w, bias)]
         y = reference_forward(c, *wide).astype(x.dtype)
@@ -108,11 +104,7 @@ def conv_backward_input(
 def _backward_input(c: Convolution, g: Array, w: Array) -> Array:
     """The gradient of the input with its channels first."""
     if g.dtype in _NARROW and _is_compiled(c, g, w):
-        out, w = np.empty(c.x, g.dtype), _wide(w)
-        for images, piece in _pieces(c):
-            made = plans.run_backward_input(piece, _wide(g[images]), w)
-            assign(out[images], cast(made, g.dtype))
-        return out
+        return narrow.backward_input(c, g, w)
     if g.dtype in _NARROW:
         wide = g.astype(np.float32), w.astype(np.float32)
         return reference_backward_input(c, *wide).astype(g.dtype)
@@ -141,33 +133,13 @@ def conv_backward_weight(
 def _backward_weight(c: Convolution, g: Array, x: Array) -> Array:
     """The gradient of the weight, contiguous."""
     if g.dtype in _NARROW and _is_compiled(c, g, x):
-        total = np.zeros(c.w, np.float32)
-        for images, piece in _pieces(c):
-            total += plans.run_backward_weight(piece, _wide(g[images]), _wide(x[images]))
-        return total.astype(g.dtype)
+        return narrow.backward_weight(c, g, x)
     if g.dtype in _NARROW:
         wide = g.astype(np.float32), x.astype(np.float32)
         return reference_backward_weight(c, *wide).astype(g.dtype)
     if _is_compiled(c, g, x):
         return plans.run_backward_weight(c, g, x)
     return reference_backward_weight(c, g, x)
-
-
-# Elements of a piece of an input, or output, that are float32 for a while.
-_PIECE = 1 << 20
-
-
-def _pieces(c: Convolution) -> Iterator[tuple[slice, Convolution]]:
-    """As many images as are widened at a time, and the convolution of so many."""
-    image = max(math.prod(c.x[1:]), c.w[0] * math.prod(c.out))
-    count = max(1, _PIECE // image)
-    for start in range(0, c.x[0], count):
-        stop = min(start + count, c.x[0])
-        yield slice(start, stop), c._replace(x=(stop - start, *c.x[1:]))
-
-
-def _wide(x: Array) -> Array:
-    return cast(contiguous(x), np.dtype(np.float32))
 
 
 def _is_compiled(c: Convolution, x: Array, w: Array) -> bool:

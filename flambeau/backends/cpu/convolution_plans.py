@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from .convolution_source import (
     find_kernel,
     find_lanes,
     find_panel,
+    find_size,
     list_both,
     list_words,
     plan_copy,
@@ -50,12 +51,15 @@ def _flat(c: Convolution) -> Convolution:
 
 
 def run_forward(
-    c: Convolution, x: Array, w: Array, bias: Array | None, relu: bool = False
+    c: Convolution, x: Array, w: Array, bias: Array | None, relu: bool = False, kind: str = ""
 ) -> Array:
-    """Return the output, with `relu` at least 0; float32 or float64, no size of which is zero."""
+    """Return the output, with `relu` at least 0; float32 or float64, no size of which is zero.
+
+    `kind` names what the elements of `x` and `w` are, if not numbers of their dtype.
+    """
     y = _empty((c.x[0], c.w[0], *c.out), x)
     piece = _cut_images(c, x.itemsize)
-    plan = _plan_forward(_flat(piece), NAMES[x.dtype], threads.get_num_threads())
+    plan = _plan_forward(_flat(piece), kind or NAMES[x.dtype], threads.get_num_threads())
     w, bias = _tidy(w), None if bias is None else _tidy(bias)
     for images in _images(c, piece):
         source = _tidy(x[images])
@@ -63,11 +67,12 @@ def run_forward(
     return y
 
 
-def run_backward_input(c: Convolution, g: Array, w: Array) -> Array:
+def run_backward_input(c: Convolution, g: Array, w: Array, kind: str = "") -> Array:
     """Return the gradient of the input; float32 or float64, no size of which is zero."""
     dx = _empty(c.x, g)
     piece = _cut_images(c, g.itemsize)
-    plan = _plan_backward_input(_flat(piece), NAMES[g.dtype], threads.get_num_threads())
+    count = threads.get_num_threads()
+    plan = _plan_backward_input(_flat(piece), kind or NAMES[g.dtype], count)
     w = _tidy(w)
     turned = plan.turn(w) if plan.turn else w
     for images in _images(c, piece):
@@ -86,13 +91,13 @@ def _run_phases(plan: _BackwardInput, g: Array, w: Array, turned: Array, dx: Arr
         plan.merge(result, dx)
 
 
-def run_backward_weight(c: Convolution, g: Array, x: Array) -> Array:
+def run_backward_weight(c: Convolution, g: Array, x: Array, kind: str = "") -> Array:
     """Return the gradient of the weight; float32 or float64, no size of which is zero."""
     dw = _empty(c.w, g)
     piece = _cut_images(c, g.itemsize)
     direct = c.groups > 1 and c.w[0] // c.groups <= 4
     plan = (_plan_direct_weight if direct else _plan_weight)(
-        _flat(piece), NAMES[g.dtype], threads.get_num_threads()
+        _flat(piece), kind or NAMES[g.dtype], threads.get_num_threads()
     )
     for images in _images(c, piece):
         part = dw if not images.start else np.empty_like(dw)
@@ -102,8 +107,9 @@ def run_backward_weight(c: Convolution, g: Array, x: Array) -> Array:
     return dw
 
 
-# Bytes of an input, or of an output, that are taken apart or padded at a time.
-_PIECE = 8 << 20
+# Bytes of an input, or of an output, that are taken apart or padded at a time; and of one from
+# which so few products are made that reading it again from far takes longer than they do.
+_PIECE, _NEAR = 8 << 20, 2 << 20
 
 
 @functools.lru_cache(maxsize=1024)
@@ -113,9 +119,10 @@ def _cut_images(c: Convolution, size: int) -> Convolution:
     No more than the third cache holds, but enough for the weights' own transforms not to count.
     """
     image = max(math.prod(c.x[1:]), c.w[0] * math.prod(c.out)) * size
-    if c.x[0] * image <= 2 * _PIECE:
+    near = c.w[1] * c.w[0] <= 4 * c.groups
+    if c.x[0] * image <= (_NEAR if near else 2 * _PIECE):
         return c
-    wanted = max(_PIECE, 4 * math.prod(c.w) * size) // image
+    wanted = max(_NEAR if near else _PIECE, 4 * math.prod(c.w) * size) // image
     count = max((n for n in range(1, c.x[0] + 1) if c.x[0] % n == 0 and n <= wanted), default=1)
     return c._replace(x=(count, *c.x[1:]))
 
@@ -197,7 +204,7 @@ def _plan_step(side: _Side, source: Source, step: _Step, dtype: str, count: int)
 
 def _channel_block(channels: int, n_taps: int, dtype: str) -> int:
     """How many channels go into one block of the depth, of about 1.5 KB a row."""
-    deep = channels * n_taps * np.dtype(dtype).itemsize
+    deep = channels * n_taps * find_size(dtype)
     return -(-channels // max(1, -(-deep // 1536)))
 
 
@@ -205,7 +212,7 @@ def _cut(
     side: _Side, n_taps: int, units: int, table: Table, dtype: str, count: int
 ) -> tuple[int, int]:
     """In how many blocks to cut the pixels of a set, and in how many parts its rows."""
-    size = np.dtype(dtype).itemsize
+    size = find_size(dtype)
     panels = len(table.whole)
     l2 = target.host().l2
     # The rows of a block's result stay in the second cache from one block of channels to the next.
@@ -227,7 +234,7 @@ def _cut(
 def _plan_direct(side: _Side, source: Source, step: _Step, dtype: str, count: int) -> Launch:
     """The function that launches ``direct_forward``: few rows a group."""
     apart = len(step.out) > 2 or len(source.phases) > 1
-    if not apart and len(source.reads.taps) >= _MANY_TAPS:
+    if not apart and len(source.reads.taps) >= _MANY_TAPS and _are_dense(source.reads.taps):
         return _plan_padded(side, source, step, dtype, count)
     table, values = _direct_table(side, source, step, dtype)
     parts = _direct_parts(values["m"], step.images, math.prod(step.out), count)
@@ -247,12 +254,25 @@ def _plan_direct(side: _Side, source: Source, step: _Step, dtype: str, count: in
 _MANY_TAPS = 16
 
 
+def _are_dense(taps: Sequence[Tap]) -> bool:
+    """Whether rows of taps follow each other without gaps, all with the same columns."""
+    rows, columns = ({tap.shift[axis] for tap in taps} for axis in (0, 1))
+    full = len(rows) * len(columns) == len(taps)
+    return full and max(rows) - min(rows) == len(rows) - 1
+
+
 def _plan_padded(side: _Side, source: Source, step: _Step, dtype: str, count: int) -> Launch:
     """The function that pads the input and launches ``direct_forward_padded``."""
+    from ...compiler.depthwise import VECTORS
+
     reads, lanes = source.reads, find_lanes(dtype)
+    order = sorted(range(len(reads.taps)), key=lambda t: reads.taps[t].shift)
+    taps = [reads.taps[t] for t in order]
+    depths = np.ascontiguousarray(side.depths.reshape(-1, len(taps))[:, order])
     before, wide = [], []
-    for axis, (extent, size) in enumerate(zip(reads.extents, step.out, strict=True)):
-        shifts = [tap.shift[axis] for tap in reads.taps]
+    sizes = max(step.out[0], VECTORS), step.out[1]
+    for axis, (extent, size) in enumerate(zip(reads.extents, sizes, strict=True)):
+        shifts = [tap.shift[axis] for tap in taps]
         first = max(0, -min(shifts))
         before.append(first)
         wide.append(first + max(extent, size + max(shifts)))
@@ -260,19 +280,23 @@ def _plan_padded(side: _Side, source: Source, step: _Step, dtype: str, count: in
     planes = step.images * step.groups * side.channels
     job = (0, reads.extents[1], 1, before[0] * row + before[1], row, 1, *reads.extents)
     pad = plan_copy(planes, math.prod(reads.extents), area, area, [job], dtype)
-    starts, outs = tabulate_rows((step.out[0], step.out[1]), row, lanes, 4)
+    starts, outs = tabulate_rows((step.out[0], step.out[1]), row, lanes, VECTORS)
     _, values = _direct_table(side, source._replace(channel=area), step, dtype)
     parts = _direct_parts(values["m"], step.images, math.prod(step.out), count)
-    words = _direct_words(values | {"vectors": len(starts), "segments": 1}, parts)
+    columns = len({tap.shift[1] for tap in taps})
+    words = _direct_words(
+        values | {"vectors": len(starts), "segments": 1, "tap_columns": columns, "x_row": row},
+        parts,
+    )
     kernel = find_kernel("direct_forward_padded", dtype, "aaao" + "a" * 6)
     corner = before[0] * row + before[1]
-    offsets = reads._replace(steps=(row, 1)).offsets() + corner
+    offsets = reads._replace(steps=(row, 1), taps=taps).offsets() + corner
 
     def launch_step(w: Array, x: Array, y: Array, bias: Array | None, relu: bool) -> None:
         # The last vectors read beyond the last row.
         work = np.empty(planes * area + lanes, y.dtype)
         pad(x, work)
-        kernel(step.images * parts, w, work, y, bias, words[relu], side.depths, offsets, starts,
+        kernel(step.images * parts, w, work, y, bias, words[relu], depths, offsets, starts,
                starts, outs)  # fmt: skip
 
     return launch_step
@@ -291,7 +315,7 @@ def _direct_table(
         "x_image": step.groups * side.channels * x_channel, "y_row": step.y_row,
         "y_image": step.y_image, "w_row": int(side.rows[-1]) // max(1, side.m - 1),
         "w_group": side.w_group, "vectors": table.vectors, "segments": table.starts.shape[1],
-        "images": step.images,
+        "images": step.images, "tap_columns": 0, "x_row": 0,
     }  # fmt: skip
 
 
@@ -380,7 +404,7 @@ def _plan_phase(
         if winograd_plans.applies(f) and winograd_plans.pays(f, dtype):
             split, launch = winograd_plans.plan_filter(f, dtype, count)
             return _Phase(0, split, False, launch)
-    large = math.prod(c.w) * np.dtype(dtype).itemsize > target.host().l2 // 2
+    large = math.prod(c.w) * find_size(dtype) > target.host().l2 // 2
     turned = c.groups == 1 and large and len(taps) == math.prod(c.w[2:])
     side = _gradient_side(c, taps, turned)
     launch = _plan_step(side, read_whole(c.out, taps), step, dtype, count)

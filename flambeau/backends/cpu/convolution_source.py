@@ -10,12 +10,15 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ...compiler import jit, launch, target, threads
 from ...compiler.geometry import Reads, Tap, strides_of
+
+if TYPE_CHECKING:
+    from ...compiler.microkernel import Tile
 
 Array = np.ndarray
 Sizes = tuple[int, ...]
@@ -23,6 +26,8 @@ Sizes = tuple[int, ...]
 Launch = Callable[[Array, Array, Array, Array | None, bool], None]
 
 NAMES = {np.dtype(name): name for name in ("float32", "float64")}
+# A word of two bfloat16, in a float32 (see `compiler.vectors`).
+PAIRS = "bfloat16x2"
 # The IR is scheduled by hand: LLVM's passes over it cost time and gain nothing.
 OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
 
@@ -67,16 +72,26 @@ def list_both(names: Sequence[str], values: dict[str, int]) -> tuple[Array, Arra
     return first, second
 
 
-def find_lanes(dtype: str) -> int:
-    """How many elements a vector of this machine holds."""
-    return target.host().lanes(np.dtype(dtype).itemsize)
-
-
-def find_panel(dtype: str) -> int:
-    """How many vectors a panel holds."""
+def find_tile(kind: str) -> Tile:
+    """The register tile for elements of `kind`: a dtype by name, or `PAIRS`."""
     from ...compiler.microkernel import tile_for
 
-    return tile_for(dtype, target.host()).vectors
+    return tile_for(kind, target.host())
+
+
+def find_size(kind: str) -> int:
+    """Bytes of an element."""
+    return find_tile(kind).form.size
+
+
+def find_lanes(kind: str) -> int:
+    """How many elements a vector of this machine holds."""
+    return find_tile(kind).lanes
+
+
+def find_panel(kind: str) -> int:
+    """How many vectors a panel holds."""
+    return find_tile(kind).vectors
 
 
 # Sources: the input's planes, and the taps as shifts in them --------------------------------------

@@ -26,6 +26,8 @@ from ...compiler.language import (
 BLOCK = 512
 """Channels whose sums are kept at a time."""
 MOST_TAPS = 256
+COLUMNS, WIDTH = (7, 4), 16
+"""Results of a row (either number), and channels, whose sums are in registers at once."""
 
 
 @inline
@@ -125,6 +127,78 @@ def filter_channels(
                 filter_block(x, weights, bias, channels, at, together, low, channels - low, target)
             else:
                 filter_by_rows(x, weights, bias, channels, at, taps, together, sums, target)
+
+
+@inline
+def filter_tile(
+    x: Any, weights: Any, bias: Any, channels: Any, at: Any, height: Any, width: Any, across: Any,
+    step: Any, dilation: Any, together: Any, low: Any, target: Any,
+) -> None:  # fmt: skip
+    """`together` results for `WIDTH` channels from `low` on: what is read serves several of them.
+
+    `at` says where the pixels are that the first one reads, `across` apart from row to row.
+    """
+    for j in simd(low, low + WIDTH):
+        sums = local(S, together)
+        for i in unrolled(together):
+            sums[i] = bias[j] if bias is not None else 0.0
+        for tap in unrolled(height * width):
+            weight = weights[tap * channels + j]
+            place = tap // width * across + tap % width * dilation
+            for i in unrolled(together):
+                sums[i] += elements_at(x, at[place + i * step], channels)[j] * weight
+        for i in unrolled(together):
+            target[i * channels + j] = sums[i]
+
+
+@kernel
+def filter_tiles(
+    first: int,
+    last: int,
+    thread: int,
+    x: Array[T],
+    weights: Array[S],
+    bias: Array[S] | None,
+    out: Array[T],
+    down: Array[I64],
+    across: Array[I64],
+    places: Array[I64],
+    address: int,
+    image_bytes: int,
+    zeros: int,
+    rows: int,
+    columns: int,
+    channels: int,
+    reach: int,
+    height: Static,
+    width: Static,
+    step: Static,
+    dilation: Static,
+    together: Static,
+) -> None:
+    """As `filter_channels` of kernels (height, width), `together` columns and WIDTH channels.
+
+    `across` has `reach` offsets, of the columns from the first that is read to the last; `places`
+    is for as many addresses, and `height` times that, of each thread. Channels go by a few, whose
+    weights stay near. The last of a row and of the channels are computed with those before.
+    """
+    at = places[thread * height * reach :]
+    for item in range(first, last):
+        image = item // rows
+        here = address + image * image_bytes
+        for tap in range(height):
+            offset = down[(item - image * rows) * height + tap]
+            for i in simd(reach):
+                place = offset + across[i]
+                at[tap * reach + i] = select(place < 0, zeros, here + place)
+        for part in range((channels + WIDTH - 1) // WIDTH):
+            low = min(part * WIDTH, channels - WIDTH)
+            for block in range((columns + together - 1) // together):
+                start = min(block * together, columns - together)
+                filter_tile(
+                    x, weights, bias, channels, at[start * step :], height, width, reach, step,
+                    dilation, together, low, out[(item * columns + start) * channels :],
+                )  # fmt: skip
 
 
 @kernel

@@ -50,6 +50,8 @@ def threshold(e: Expression) -> int:
     NumPy's loops over the simplest operations are as fast as ours (but for extrema): only threads
     and fused operations beat those.
     """
+    if e.op in _INEXACT:
+        return 0
     work = costs.nanoseconds(e, 0)
     steps = costs.count_flops(e)
     if steps == 1 and work < 0.1 and e.op not in _SLOW:
@@ -61,6 +63,9 @@ def threshold(e: Expression) -> int:
 # Of the operations that cost a kernel next to nothing, those that cost NumPy more.
 _SLOW = ("maximum", "minimum", "sign", "sgn", "where", "heaviside", "trunc_divide")
 
+# Functions of SciPy that are wrong in more than their last places: NumPy never computes them.
+_INEXACT = ("lgamma", "erfc", "erfinv")
+
 
 def _kind_of(dtype: Any) -> str | None:
     """The kind of elements that kernels know `dtype` as."""
@@ -68,6 +73,11 @@ def _kind_of(dtype: Any) -> str | None:
         known = dtype.isnative and dtype != np.uint64
         _kinds[dtype] = KINDS.get(dtype.name) if known else None
     return _kinds[dtype]
+
+
+def _is_computed_with(dtype: Any) -> bool:
+    """Whether formulas are computed in `dtype` itself."""
+    return dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize >= 4)
 
 
 class _Nest(NamedTuple):
@@ -106,7 +116,8 @@ def _nest(arrays: Sequence[Any], out: Any, kind: Any) -> _Nest | None:
     order: tuple[int, ...] = ()
     if not made.flags.c_contiguous and out is None:
         order = tuple(sorted(range(made.ndim), key=lambda d: -made.strides[d]))
-    return _Nest(views[0].shape, tuple(v.strides for v in views), made.shape, order)
+    lengths = views[0].shape or (1,)
+    return _Nest(lengths, tuple(v.strides or (0,) for v in views), made.shape, order)
 
 
 def _apart(a: Any, out: Any) -> Any:
@@ -227,8 +238,11 @@ class Fused:
 
     def _remember_flat(self, key: Any, arrays: Sequence[Any]) -> Any:
         """How to compute from contiguous arrays of one shape, and numbers, of one dtype."""
-        plan = self._plan_flat(key, arrays)
-        if self._powers and key[1]:
+        dtype, numbers = key
+        plan = None
+        if _is_computed_with(dtype):
+            plan = self._plan_flat(dtype, dtype, numbers, arrays)
+        if self._powers and numbers:
             plan = self._by_number(plan)
         self._flat[key] = plan
         return plan
@@ -272,17 +286,18 @@ class Fused:
             return None
         return Fused(self.label, e, names, _evaluate(e, names), self.is_truth)
 
-    def _plan_flat(self, key: Any, arrays: Sequence[Any]) -> Any:
+    def _plan_flat(self, work: Any, kind: Any, numbers: int, arrays: Sequence[Any]) -> Any:
+        """`convert` for contiguous arrays of one shape; the bits of `numbers` tell who is 0-d."""
         plan = None
-        if self._plan_alike(arrays) is not None:
-            work = arrays[0].dtype
-            kind = np.dtype(np.bool_) if self.is_truth else work
-            steps = ["fixed" if key[1] & (1 << i) else "unit" for i in range(len(arrays))]
+        if self._plan(arrays, work, kind) is not None:
+            kind = np.dtype(np.bool_) if self.is_truth else kind
+            steps = ["fixed" if numbers & (1 << i) else "unit" for i in range(len(arrays))]
             stored, element = _kind_of(kind), _kind_of(work)
             assert stored is not None
             assert element is not None
             operands = [
-                loops.Operand(n, element, s) for n, s in zip(self.names, steps, strict=True)
+                loops.Operand(n, _kind_of(a.dtype) or "", s)
+                for n, a, s in zip(self.names, arrays, steps, strict=True)
             ]
             kernel = self._launcher(
                 operands, STORAGE[element].compute, loops.Operand("", stored), 0
@@ -310,10 +325,10 @@ class Fused:
         return plan
 
     def _call_any(self, arrays: Sequence[Any]) -> Any:
-        try:
-            key = tuple([(a.shape, a.strides, a.dtype) for a in arrays])
-        except AttributeError:
-            return self.reference(*arrays)
+        for a in arrays:
+            if a.__class__ is not np.ndarray:
+                return self.reference(*arrays)
+        key = tuple([(a.shape, a.strides, a.dtype) for a in arrays])
         run = self._plans.get(key, self)
         if run is self:
             if self._powers and (short := self._shorter(arrays)) is not None:
@@ -338,6 +353,10 @@ class Fused:
         """
         if self._powers and (short := self._shorter(arrays)) is not None:
             return short[0].convert(short[1], work, kind, out)
+        if work.kind == "f" and (out is None or (out is arrays[0] and out.flags.writeable)):
+            found = self.convert_alike(arrays, work, kind, out)
+            if found is not None:
+                return found
         if out is not None:
             arrays = [_apart(a, out) for a in arrays]
         key = (work, kind, *[(a.shape, a.strides, a.dtype) for a in arrays])
@@ -347,6 +366,26 @@ class Fused:
         if run is self:
             run = self._remember(key, lambda: self._plan(arrays, work, kind, out))
         return None if run is None else run(arrays, out)  # type: ignore[operator]
+
+    def convert_alike(self, arrays: Sequence[Any], work: Any, kind: Any, out: Any = None) -> Any:
+        """`convert` for contiguous arrays of one shape in `kind`, and numbers in `work`.
+
+        `work` is floating-point, and `out` the first array. None where the arrays are others, or no
+        kernel serves.
+        """
+        if len(arrays) > 3:
+            return None
+        for a in arrays:
+            if a.__class__ is not np.ndarray or a.dtype is not (kind if a.ndim else work):
+                return None
+        code = _alike(len(arrays))(kind.itemsize, *arrays)
+        if code < 8:
+            return None
+        key = (work, kind, code & 7)
+        run = self._flat.get(key, self)
+        if run is self:
+            run = self._flat[key] = self._plan_flat(work, kind, code & 7, arrays)
+        return None if run is None else run(code >> 3, arrays, out)  # type: ignore[operator]
 
     def _remember(self, key: Any, make: Callable[[], Any]) -> Any:
         if len(self._plans) > 1024:
@@ -359,9 +398,7 @@ class Fused:
         if len(dtypes) != 1:
             return None
         (work,) = dtypes
-        if work.kind not in "fiu" or (work.itemsize < 4 and work.kind == "f"):
-            return None
-        return self._plan(arrays, work, work)
+        return self._plan(arrays, work, work) if _is_computed_with(work) else None
 
     def _plan(
         self, arrays: Sequence[Any], work: Any, kind: Any, out: Any = None

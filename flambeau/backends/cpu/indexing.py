@@ -19,6 +19,8 @@ Array = Any
 FEW = 256
 """Elements below which NumPy is as fast as a compiled kernel."""
 _FEW_OF_A_VECTOR = 2048
+_FEW_OF_ROWS, _LONG_ROW = 1 << 17, 16
+"""Elements below which NumPy is faster where rows are at least so long: it copies them whole."""
 RUN, COLUMNS = 4096, 64
 """Elements of a long row that are an item, and columns of a block that stays in the cache."""
 _WORDS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
@@ -53,11 +55,21 @@ def is_inside(index: Array, size: int, wrap: bool = False) -> bool:
     return not index.size or bool(index.min() >= (-size if wrap else 0) and index.max() < size)
 
 
+def _take_few(x: Array, index: Array, d: int | None, wrap: bool) -> Array | None:
+    """``x.take(index, d)``, which looks itself whether an index is beyond either end."""
+    if not wrap and index.size and np.minimum.reduce(index, None) < 0:
+        return None
+    try:
+        return x.take(index, d)
+    except IndexError:
+        return None
+
+
 def take_along(x: Array, index: Array, d: int) -> Array | None:
     """The elements of `x` at `index` along `d`; their shapes agree in the other dimensions."""
     size = x.shape[d]
     if x.ndim == 1 and index.size < _FEW_OF_A_VECTOR:
-        return x.take(index) if is_inside(index, size) else None
+        return _take_few(x, index, None, False)
     ready = _prepared(x, index, index.size)
     if ready is None:
         return np.take_along_axis(x, index, d) if is_inside(index, size) else None
@@ -85,9 +97,10 @@ def take_rows(x: Array, index: Array, d: int, wrap: bool = False) -> Array | Non
     size = x.shape[d]
     shape = (*x.shape[:d], *index.shape, *x.shape[d + 1 :])
     total = math.prod(shape)
-    ready = _prepared(x, index, total)
-    if ready is None or not size:
-        return x.take(index, d) if is_inside(index, size, wrap) else None
+    few = total < _FEW_OF_ROWS and math.prod(x.shape[d + 1 :]) >= _LONG_ROW
+    ready = None if few or not size else _prepared(x, index, total)
+    if ready is None:
+        return _take_few(x, index, d, wrap)
     source, places = ready
     allocator.prepare(total * x.itemsize)
     out, wrong = np.empty(shape, source.dtype), np.zeros(1, np.int64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...compiler.kernel import inline, kernel
-from ...compiler.language import I64, Array, S, Static, T, maximum, minimum, select, simd
+from ...compiler.language import I64, Array, S, Static, T, copy, maximum, minimum, select, simd
 
 
 @inline
@@ -63,8 +63,11 @@ def take_rows(
         i = wrapped(index[row - a * count], size, wrap)
         if i >= 0 and i < size:
             source, target = x[(a * size + i) * width :], out[row * width :]
-            for j in simd(width):
-                target[j] = source[j]
+            if width < 16:
+                for j in simd(width):
+                    target[j] = source[j]
+            else:
+                copy(target, source, width)
         else:
             wrong[0] = 1
 

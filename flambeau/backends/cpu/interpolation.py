@@ -199,22 +199,23 @@ _POINTS = 2048
 
 
 def find_corners(
-    grid: Array, height: int, width: int, aligned: bool, border: bool
+    grid: Array, height: int, width: int, aligned: bool, border: bool, taps: int = 4
 ) -> tuple[Array, Array]:
-    """The shares and places (N, 4, P) of the four pixels around each point of a grid (N, P, 2).
+    """The shares and places (N, taps, P) of the 4 pixels around each point of a grid (N, P, 2).
 
-    Positions are (x, y) from -1 to 1; the place of a pixel outside the image is -1. With `border`
-    points outside are moved to it.
+    With one tap it is the nearest pixel, whose share is 1; halves go to the even one. Positions are
+    (x, y) from -1 to 1; the place of a pixel outside the image is -1. With `border` points outside
+    are moved to it.
     """
     n, points = grid.shape[:2]
     ready = _point_operands(grid) if height * width < 2**24 else None
     if ready is not None:
-        weights = np.empty((n, 4, points), grid.dtype)
-        places = np.empty((n, 4, points), np.int64)
+        weights = np.empty((n, taps, points), grid.dtype)
+        places = np.empty((n, taps, points), np.int64)
         block = min(_POINTS, points)
         kernels.find_corners(
             n * -(-points // block), 60 * block, *ready, places, weights, points, block, height,
-            width, aligned, border,
+            width, aligned, border, taps,
         )  # fmt: skip
         return weights, places
     corners = []
@@ -222,7 +223,8 @@ def find_corners(
         p = (at + 1) * ((size - 1) / 2) if aligned else ((at + 1) * size - 1) / 2
         p = np.where(p > 0, np.minimum(p, size - 1), 0) if border else p
         low = np.floor(p)
-        corners.append([(low, 1 - (p - low)), (low + 1, p - low)])
+        pair = [(low, 1 - (p - low)), (low + 1, p - low)]
+        corners.append(pair if taps == 4 else [(np.rint(p), np.ones_like(p))])
     places, weights = [], []
     for (y, down), (x, part) in itertools.product(*corners):
         inside = (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)

@@ -18,6 +18,7 @@ from ...compiler.language import (
     T,
     floor,
     local,
+    nearest,
     select,
     simd,
     truncated,
@@ -192,8 +193,11 @@ def find_corners(
     width: int,
     aligned: Static,
     border: Static,
+    taps: Static,
 ) -> None:
     """The four pixels around each point, -1 for one outside, and its shares of them.
+
+    With one of `taps` it is the nearest pixel alone, halves to the even one.
 
     An item is a `block` of an image's points.
     """
@@ -202,13 +206,14 @@ def find_corners(
         image = item // blocks
         begin = (item - image * blocks) * block
         given = grid[(image * points + begin) * 2 :]
-        at = image * 4 * points + begin
+        at = image * taps * points + begin
         for p in simd(min(block, points - begin)):
             x = pixel_of(given[2 * p], width, aligned, border)
             y = pixel_of(given[2 * p + 1], height, aligned, border)
-            left, top = floor(x), floor(y)
+            left = nearest(x) if taps == 1 else floor(x)
+            top = nearest(y) if taps == 1 else floor(y)
             part, down = x - left, y - top
-            for corner in unrolled(4):
+            for corner in unrolled(taps):
                 across = left + 1.0 if corner % 2 else left
                 below = top + 1.0 if corner // 2 else top
                 inside = (across >= 0.0) & (across <= T(width - 1))
@@ -217,7 +222,7 @@ def find_corners(
                 places[at + corner * points + p] = place
                 share = part if corner % 2 else 1.0 - part
                 other = down if corner // 2 else 1.0 - down
-                weights[at + corner * points + p] = other * share
+                weights[at + corner * points + p] = other * share if taps == 4 else 1.0
 
 
 @kernel

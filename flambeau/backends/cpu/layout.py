@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ... import devices
+from ... import devices, dtypes
 from ...compiler import allocator, jit
 from ...compiler.kernel import serves
 from . import layout_kernels as kernels
@@ -234,8 +234,10 @@ def cast(d: Any, kind: Any) -> Any:
         out = np.empty(d.shape, kind)
         kernels.cast(d.size, 2, d, out, to_integer)
         return out
+    if to_integer and dtypes.is_float8(d.dtype):
+        d = d.astype(np.float32)
     if not to_integer:
-        return d.astype(kind)
+        return dtypes.converted(d, kind)
     with np.errstate(invalid="ignore"):
         return d.astype(np.int64).astype(kind) if kind.itemsize < 8 else d.astype(kind)
 

@@ -22,6 +22,8 @@ from .matmul import Array, linear, matmul, multiply_words
 _BFLOAT16, _SINGLE = np.dtype(ml_dtypes.bfloat16), np.dtype(np.float32)
 # Sums of this many products of 8-bit integers are exact in float32.
 _EXACT = 512
+# Products of two numbers up to which a product is done in less time than words are made.
+_FEW = 64**3
 
 
 def prepare_matmul(a: Array, b: Array) -> Callable[..., Array]:
@@ -57,8 +59,11 @@ def int_matmul(a: Array, b: Array) -> Array:
     >>> int_matmul(np.full((1, 2), -128, np.int8), np.full((2, 1), -128, np.int8))
     array([[32768]], dtype=int32)
     """
+    exact = a.shape[-1] <= _EXACT
+    if exact and a.shape[0] * b.size <= _FEW:
+        return matmul(a.astype(_SINGLE), b.astype(_SINGLE)).astype(np.int32)
     if not (a.size and b.size and _has("avx512vnni")):
-        wide: Any = np.float32 if a.shape[-1] <= _EXACT else np.float64
+        wide: Any = np.float32 if exact else np.float64
         return matmul(a.astype(wide), b.astype(wide)).astype(np.int64).astype(np.int32)
     columns = _as_columns(b, 4)
     if a.dtype == np.uint8:

@@ -41,13 +41,13 @@ FAMILIES = tuple(_FIRST)
 
 
 def polynomial(family: str, x: Any, n: Any) -> Any:
-    """The polynomial of degree trunc(n) at x; zero for a negative degree."""
+    """The polynomial of degree trunc(n) at x; zero for a degree that is negative or no number."""
     x, n = np.broadcast_arrays(x, n)
     kind = x.dtype
-    x, degree = x.astype(np.float64), np.trunc(n)
+    x, degree = x.astype(np.float64), np.where(np.isfinite(n), np.trunc(n), -1)
     before, here = np.ones_like(x), _FIRST[family](x)
     out = np.where(degree < 0, 0.0, np.where(degree == 0, before, here))
-    top = int(np.nanmax(degree)) if degree.size else 0
+    top = int(degree.max()) if degree.size else 0
     for k in range(1, top):
         before, here = here, _STEP[family](x, k, here, before)
         out = np.where(degree == k + 1, here, out)

@@ -319,7 +319,7 @@ def adaptive_max_pool(x: Array, counts: tuple[int, ...]) -> tuple[Array, Array]:
     bounds = [adaptive_bounds(n, c) for n, c in zip(sizes, counts, strict=True)]
     for at in itertools.product(*map(range, counts)):
         key = tuple(slice(*b[i]) for b, i in zip(bounds, at, strict=True))
-        part = x[(..., *key)].reshape(*lead, -1)
+        part = x[(..., *key)].reshape(*lead, numbers[key].size)
         best = _last_nan_or_argmax(part)
         values[(..., *at)] = np.take_along_axis(part, best[..., None], -1)[..., 0]
         indices[(..., *at)] = numbers[key].ravel()[best]

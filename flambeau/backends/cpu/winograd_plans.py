@@ -15,6 +15,7 @@ from ...compiler.filtering import Filtering, find_filtering
 from ...compiler.geometry import Table, group_images, strides_of, tabulate, tabulate_tiles
 from .convolution_source import (
     OPTIONS,
+    PAIRS,
     Array,
     Convolution,
     Launch,
@@ -113,7 +114,12 @@ def applies(f: Filter) -> bool:
 
 
 def pays(f: Filter, dtype: str) -> bool:
-    """Whether minimal filtering saves time, by the cycles that either way would take."""
+    """Whether minimal filtering saves time, by the cycles that either way would take.
+
+    It adds and subtracts numbers before it multiplies them: words of pairs have none to add.
+    """
+    if dtype == PAIRS:
+        return False
     pixels = -(-f.x[0] * math.prod(f.out) // find_lanes(dtype))
     plain = math.prod(f.kernel) * f.x[1] * pixels * (f.m + 10)
     if f.depth > f.row and f.m * f.x[1] * f.taps * np.dtype(dtype).itemsize > target.host().l2:

@@ -82,6 +82,8 @@ def hardtanh(
     """``input`` clamped to [min_val, max_val]; ValueError if the bounds are the wrong way round."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
+    if min_val < 0 and not input.dtype.is_signed:
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
     if inplace:
         return input.hardtanh_(min_val, max_val)
     return fl.hardtanh(input, min_val, max_val)

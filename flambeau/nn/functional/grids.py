@@ -53,7 +53,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
             else (fl.zeros(1, dtype=theta.dtype, device=theta.device))
         )
         if not align_corners:
-            steps = steps * ((n - 1) / n)
+            steps = steps * (n - 1) / n
         shape = [n if d == place else 1 for d in range(dims)]
         axes.append(steps.view(shape).expand(space))
     axes.append(fl.ones(space, dtype=theta.dtype, device=theta.device))
@@ -96,9 +96,10 @@ def grid_sample(
     space = list(input.shape[2:])
     dims = len(space)
     plain = grid.dtype in (float32, float64) and grid.dtype is input.dtype
-    if plain and dims == 2 and mode == "bilinear" and padding_mode != "reflection":
+    if plain and dims == 2 and mode != "bicubic" and padding_mode != "reflection":
+        taps = 1 if mode == "nearest" else 4
         shares, taps_at = fl.corner_shares(
-            grid.flatten(1, 2), *space, aligned, padding_mode == "border"
+            grid.flatten(1, 2), *space, aligned, padding_mode == "border", taps
         )
         found = fl.blend_points(input.flatten(2), taps_at, shares)
         return found.reshape([*input.shape[:2], *grid.shape[1:-1]])
@@ -108,8 +109,8 @@ def grid_sample(
     ]
     if mode != "bicubic":
         spots = [_kept(p, n, padding_mode, aligned) for p, n in zip(spots, space, strict=True)]
-    taps = {"bilinear": _linear_taps, "nearest": _nearest_taps, "bicubic": _cubic_taps}[mode]
-    per_dim = [taps(p) for p in spots]
+    around = {"bilinear": _linear_taps, "nearest": _nearest_taps, "bicubic": _cubic_taps}[mode]
+    per_dim = [around(p) for p in spots]
     places, weights = [], []
     for corner in itertools.product(*per_dim):
         index, share, outside = None, None, None

@@ -18,6 +18,8 @@ __all__ = [
     "adaptive_max_pool2d_with_indices",
     "adaptive_max_pool3d",
     "adaptive_max_pool3d_with_indices",
+    "fractional_max_pool2d_with_indices",
+    "fractional_max_pool3d_with_indices",
     "lp_pool1d",
     "lp_pool2d",
     "lp_pool3d",
@@ -109,6 +111,32 @@ def max_pool3d_with_indices(
 ) -> tuple[Tensor, Tensor]:
     """`max_pool3d` and the position of each window's largest value in its flattened channel."""
     return max_pool3d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def fractional_max_pool2d_with_indices(
+    input: Tensor,
+    kernel_size: Any,
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`fractional_max_pool2d` and the position of each window's largest value in its channel."""
+    pool = fl.fractional_max_pool2d
+    return pool(input, kernel_size, output_size, output_ratio, True, _random_samples)
+
+
+def fractional_max_pool3d_with_indices(
+    input: Tensor,
+    kernel_size: Any,
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`fractional_max_pool3d` and the position of each window's largest value in its channel."""
+    pool = fl.fractional_max_pool3d
+    return pool(input, kernel_size, output_size, output_ratio, True, _random_samples)
 
 
 def _sizes(output_size: Any, input: Tensor, dims: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...devices import contiguous_format
 from ...dtypes import int64
 from ...tensor import functions as fl
 
@@ -72,9 +73,9 @@ def unfold(
     windows = image.unfold(2, spread[0] * (kernel[0] - 1) + 1, step[0])
     windows = windows.unfold(3, spread[1] * (kernel[1] - 1) + 1, step[1])
     windows = windows[..., :: spread[0], :: spread[1]]
-    columned = windows.permute(0, 1, 4, 5, 2, 3).reshape(
-        image.size(0), image.size(1) * kernel[0] * kernel[1], rows * columns
-    )
+    # A copy even where a view would do: windows may overlap, and the result may be changed.
+    copied = windows.permute(0, 1, 4, 5, 2, 3).clone(memory_format=contiguous_format)
+    columned = copied.view(image.size(0), image.size(1) * kernel[0] * kernel[1], rows * columns)
     return columned if input.dim() == 4 else columned.squeeze(0)
 
 

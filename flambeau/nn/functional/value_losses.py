@@ -136,6 +136,8 @@ def kl_div(
     sum by the batch size, which is the divergence proper; "mean" divides by all elements.
     """
     reduction = reduction_name(size_average, reduce, reduction)
+    if not (input.dtype.inexact and target.dtype.inexact):
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     if reduction == "mean":
         warnings.warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support "

@@ -151,3 +151,22 @@ class MultiheadAttention(Module):
             is_causal=is_causal,
         )
         return (output.transpose(0, 1) if swap else output), weights
+
+    def merge_masks(
+        self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, query: Tensor
+    ) -> tuple[Tensor | None, int | None]:
+        """Both masks as one, and its type: None without masks, 1 of padding alone, else 2.
+
+        `attn_mask` is (L, L) or (N * heads, L, L), `key_padding_mask` (N, L) and `query`
+        (N, L, E); a mask of type 2 is (N, heads, L, L), of type 1 the given one.
+        """
+        if attn_mask is None:
+            return key_padding_mask, None if key_padding_mask is None else 1
+        batch, length = query.shape[:2]
+        if attn_mask.dim() == 3:
+            merged = attn_mask.reshape(batch, -1, length, length)
+        else:
+            merged = attn_mask.expand(batch, self.num_heads, length, length)
+        if key_padding_mask is not None:
+            merged = merged + key_padding_mask.reshape(batch, 1, 1, length)
+        return merged, 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any, Self
 
 from ...autograd import no_grad
@@ -102,6 +103,7 @@ class Module(Hooks, StateDict, Traversal, Members):
 
     dump_patches: bool = False
     call_super_init: bool = False
+    _compiled_call_impl: Callable[..., Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init:
@@ -139,6 +141,12 @@ class Module(Hooks, StateDict, Traversal, Members):
             raise
 
     __call__: Callable[..., Any] = _call_plain
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles this module's calls in place; arguments and errors of `flambeau.compile`."""
+        # It is built on modules, so that they know it by name only.
+        graph = importlib.import_module("...graph", __package__)
+        self._compiled_call_impl = graph.compile(self._call_impl, *args, **kwargs)
 
     def _note_path(self, error: Exception) -> None:
         """Notes on an error that leaves this module the dotted path it came from.
@@ -268,6 +276,18 @@ class Module(Hooks, StateDict, Traversal, Members):
     def cuda(self, device: Any = None) -> Self:
         """Moves parameters and buffers to a CUDA device."""
         return self._apply(lambda t: t.cuda(device))
+
+    def ipu(self, device: Any = None) -> Self:
+        """Moves parameters and buffers to a device of the type ipu."""
+        return self._apply(lambda t: t.ipu(device))
+
+    def mtia(self, device: Any = None) -> Self:
+        """Moves parameters and buffers to an mtia device."""
+        return self._apply(lambda t: t.mtia(device))
+
+    def xpu(self, device: Any = None) -> Self:
+        """Moves parameters and buffers to an xpu device."""
+        return self._apply(lambda t: t.xpu(device))
 
     def type(self, dst_type: Any) -> Self:
         """Casts every parameter and buffer to ``dst_type``."""

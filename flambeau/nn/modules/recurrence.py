@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...ops.record import REGISTRY
 from ...tensor import functions as fl
+from ...tensor.interception import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from ...tensor import Tensor
 
 GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
+_LAYERS = {
+    "RNN_TANH": "rnn_layer", "RNN_RELU": "rnn_layer", "LSTM": "lstm_layer", "GRU": "gru_layer"
+}  # fmt: skip
 
 
 def run_layer(
@@ -22,14 +27,25 @@ def run_layer(
 
     All sequences stand in rows, longest first: step t reads the next ``sizes[t]`` rows. `state`
     is (h,) or, for an LSTM, (h, c), each (sizes[0], size); `weights` are weight_ih, weight_hh,
-    bias_ih, bias_hh and, for an LSTM, weight_hr, None for those that do not exist.
+    bias_ih, bias_hh and, for an LSTM, weight_hr, None for those that do not exist. Inside autocast
+    only an LSTM runs in one piece: elsewhere the products alone are in half precision.
     """
-    if mode == "LSTM":
-        out, h, c = fl.lstm_layer(data, *state, *weights, sizes, backwards)
-        return out, (h, c)
-    if mode == "GRU":
-        out, h = fl.gru_layer(data, *state, *weights, sizes, backwards)
-    else:
-        kind = "tanh" if mode == "RNN_TANH" else "relu"
-        out, h = fl.rnn_layer(data, *state, *weights, sizes, backwards, kind)
-    return out, (h,)
+    if LOCAL.autocast is not None and mode != "LSTM":
+        return run_by_steps(mode, data, sizes, state, weights, backwards)
+    out, *after = getattr(fl, _LAYERS[mode])(data, *state, *weights, sizes, backwards, *_kind(mode))
+    return out, tuple(after)
+
+
+def run_by_steps(
+    mode: str, data: Tensor, sizes: tuple[int, ...], state: tuple, weights: Sequence[Any],
+    backwards: bool = False,
+) -> tuple[Tensor, tuple]:  # fmt: skip
+    """`run_layer` in the ops that its definition names."""
+    op = REGISTRY[_LAYERS[mode]]
+    assert op.decompose is not None
+    out, *after = op.decompose(fl, data, *state, *weights, sizes, backwards, *_kind(mode))
+    return out, tuple(after)
+
+
+def _kind(mode: str) -> tuple[str, ...]:
+    return (mode[4:].lower(),) if mode.startswith("RNN") else ()

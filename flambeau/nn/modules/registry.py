@@ -320,6 +320,7 @@ class Members:
     def __getstate__(self) -> dict[str, Any]:
         """Instance state with plain dicts for tables and without the mirrored attributes."""
         state = dict(self.__dict__)
+        state.pop("_compiled_call_impl", None)  # it is this module's own
         for table in TABLES:
             members = state.get(table)
             if members is None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...tensor import Parameter
 from ...tensor import functions as fl
+from ...tensor.interception import LOCAL
 from .. import functional as F
 from .. import init
 from ..utils.rnn import PackedSequence
 from .module import Module
-from .recurrence import GATES, run_layer
+from .recurrence import GATES, run_by_steps, run_layer
 
 if TYPE_CHECKING:
     from ...tensor import Tensor
@@ -185,7 +186,7 @@ class RNNBase(Module):
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         """ValueError or RuntimeError for an input of another dtype or size than the layer's."""
         weight = self._flat_weights[0]
-        if input.dtype is not weight.dtype:
+        if input.dtype is not weight.dtype and LOCAL.autocast is None:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
                 f"Convert input: input.to({weight.dtype}), or convert model: "
@@ -456,7 +457,8 @@ class RNNCellBase(Module):
         weights: list[Any] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         if mode == "LSTM":
             weights.append(None)
-        _, after = run_layer(mode, rows, (rows.size(0),), states, weights)
+        run = run_layer if LOCAL.autocast is None else run_by_steps
+        _, after = run(mode, rows, (rows.size(0),), states, weights)
         return tuple(state.squeeze(0) for state in after) if single else after
 
 

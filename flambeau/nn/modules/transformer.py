@@ -6,9 +6,13 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any
 
+from ...autograd import is_grad_enabled
+from ...dtypes import bool_
 from ...tensor import functions as fl
+from ...tensor.autocasting import is_autocast_enabled
 from .. import functional as F
 from .. import init
+from .activation import GELU, ReLU
 from .attention import MultiheadAttention
 from .container import ModuleList
 from .dropout import Dropout
@@ -229,10 +233,29 @@ class TransformerDecoderLayer(Module):
         return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
 
 
+def _skips_padding(layer: Any) -> bool:
+    """Whether PyTorch has a way around padding for a stack of such layers."""
+    if not isinstance(layer, TransformerEncoderLayer):
+        return False
+    attention = layer.self_attn
+    return bool(
+        not layer.norm_first
+        and attention.batch_first
+        and attention._qkv_same_embed_dim
+        and attention.in_proj_bias is not None
+        and (layer.activation in (F.relu, F.gelu) or isinstance(layer.activation, (ReLU, GELU)))
+        and layer.norm1.eps == layer.norm2.eps
+        and attention.num_heads % 2 == 0
+    )
+
+
 class TransformerEncoder(Module):
     """A stack of copies of an encoder layer, with ``norm`` at the end if it is given.
 
-    ``enable_nested_tensor`` and ``mask_check`` are accepted and change nothing.
+    With ``enable_nested_tensor`` an evaluation that records no gradients gives zeros (before
+    ``norm``) where ``src_key_padding_mask`` says padding, if this is the only mask and, unless
+    ``mask_check`` is off, the padding stands at the end; and if the layers attend with
+    ``batch_first`` and an even number of heads, normalize last, and use relu or gelu.
     """
 
     def __init__(
@@ -248,6 +271,7 @@ class TransformerEncoder(Module):
         self.num_layers = num_layers
         self.norm = norm
         self.enable_nested_tensor = enable_nested_tensor
+        self.use_nested_tensor = enable_nested_tensor and _skips_padding(encoder_layer)
         self.mask_check = mask_check
 
     def forward(
@@ -259,11 +283,29 @@ class TransformerEncoder(Module):
     ) -> Tensor:
         """Passes the input through the layers in turn; masks as in `MultiheadAttention`."""
         causal = bool(is_causal)
+        padded = self._padding_to_clear(src, mask, src_key_padding_mask)
         for layer in self.layers:
             src = layer(
                 src, src_mask=mask, is_causal=causal, src_key_padding_mask=src_key_padding_mask
             )
+        if padded is not None:
+            src = src.masked_fill(padded.unsqueeze(-1), 0.0)
         return src if self.norm is None else self.norm(src)
+
+    def _padding_to_clear(
+        self, src: Tensor, mask: Tensor | None, padding: Tensor | None
+    ) -> Tensor | None:
+        """The padding (N, S), if what is computed there is to be replaced by zeros."""
+        first = self.layers[0]
+        if padding is None or mask is not None or not getattr(self, "use_nested_tensor", False):
+            return None
+        if first.training or src.dim() != 3 or is_autocast_enabled("cpu"):
+            return None
+        if is_grad_enabled() and any(t.requires_grad for t in (src, *first.parameters())):
+            return None
+        padded = padding if padding.dtype is bool_ else padding != 0
+        aligned = not self.mask_check or not (padded[:, :-1] & ~padded[:, 1:]).any()
+        return padded if aligned else None
 
 
 class TransformerDecoder(Module):

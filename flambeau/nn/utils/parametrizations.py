@@ -1,4 +1,4 @@
-"""Ready-made parametrizations: weight normalization and spectral normalization."""
+"""Ready-made parametrizations: orthogonal weights, weight and spectral normalization."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ...autograd import no_grad
 from ...tensor import functions as fl
 from ..functional import normalize
 from ..modules.module import Module
+from .orthogonal import orthogonal
 from .parametrize import register_parametrization
 from .spectral_norm import as_matrix, default_dim
 from .weight_norm import length_except
@@ -15,7 +16,7 @@ from .weight_norm import length_except
 if TYPE_CHECKING:
     from ...tensor import Tensor
 
-__all__ = ["spectral_norm", "weight_norm"]
+__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
 
 class _WeightNorm(Module):

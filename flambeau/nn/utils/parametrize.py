@@ -55,7 +55,10 @@ class ParametrizationList(ModuleList):
         super().__init__(modules)
         self.unsafe = unsafe
         shape, dtype = original.shape, original.dtype
-        start = self._inverted(original)
+        try:
+            start = self._inverted(original, strict=False)
+        except NotImplementedError:
+            start = original
         self.is_tensor = isinstance(start, Tensor)
         self.ntensors = 1 if self.is_tensor else len(start)
         if self.is_tensor and not unsafe and start.dtype is not dtype:
@@ -81,11 +84,15 @@ class ParametrizationList(ModuleList):
         if not unsafe:
             _check_result(self, shape, dtype)
 
-    def _inverted(self, value: Any) -> Any:
+    def _inverted(self, value: Any, strict: bool) -> Any:
         with no_grad():
             for module in reversed(self):
                 if hasattr(module, "right_inverse"):
                     value = module.right_inverse(value)
+                elif strict:
+                    raise RuntimeError(
+                        f"parametrization {type(module).__name__} does not implement right_inverse."
+                    )
         return value if isinstance(value, Tensor) else list(value)
 
     def _keep(self, name: str, value: Tensor, like: Tensor) -> None:
@@ -101,7 +108,7 @@ class ParametrizationList(ModuleList):
 
     def right_inverse(self, value: Tensor) -> None:
         """Sets the originals so that the parametrized tensor becomes ``value``."""
-        start = self._inverted(value)
+        start = self._inverted(value, strict=True)
         parts = [start] if self.is_tensor else start
         with no_grad():
             for original, part in zip(self._originals(), parts, strict=True):

@@ -129,11 +129,11 @@ def from_jagged(values: Any, offsets: Any, lengths: Any, jagged_dim: int | None)
     else:
         ends = array_of(offsets)
         ends = ends if ends.dtype == np.int64 else ends.astype(np.int64)
-    _check(ends, counts, values.shape[ragged - 1])
+    check_members(ends, counts, values.shape[ragged - 1])
     return with_values(Jagged(array_of(values), ends, ragged, counts), values)
 
 
-def _check(ends: Any, counts: Any, size: int) -> None:
+def check_members(ends: Any, counts: Any, size: int) -> None:
     """RuntimeError unless the members lie one after the other inside of `size` places."""
     if ends.ndim != 1 or not ends.size or (np.diff(ends) < 0).any() or ends[0] < 0:
         raise RuntimeError("nested_tensor_from_jagged(): offsets must not fall, from 0 or more")

@@ -102,6 +102,7 @@ class DataLoader(Generic[T_co]):
         self.multiprocessing_context = multiprocessing_context
         self.in_order = in_order
         self._streams = isinstance(dataset, IterableDataset)
+        self._promised: int | None = None  # the length, once a stream was asked for it
         if self._streams:
             _check_stream_options(shuffle, sampler, batch_sampler)
         _check_batch_options(batch_size, shuffle, sampler, batch_sampler, drop_last)
@@ -162,9 +163,10 @@ class DataLoader(Generic[T_co]):
         if not self._streams:
             return len(self._index_sampler)
         count = len(self.dataset)  # type: ignore[arg-type]
-        if self.batch_size is None:
-            return count
-        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        if self.batch_size is not None:
+            count = count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        self._promised = count
+        return count
 
     def check_worker_number_rationality(self) -> None:
         """Nothing to check: no worker is started whatever `num_workers` says."""
@@ -180,12 +182,7 @@ class _Pass:
         self._collate = loader.collate_fn
         self._indices = iter(loader._index_sampler)
         self._fetched = 0
-        self._promised: int | None = None
-        if loader._streams:
-            self._fetch = _stream_fetcher(loader)
-            self._promised = len(loader) if hasattr(loader.dataset, "__len__") else None
-        else:
-            self._fetch = _index_fetcher(loader)
+        self._fetch = _stream_fetcher(loader) if loader._streams else _index_fetcher(loader)
 
     def __iter__(self) -> _Pass:
         return self
@@ -196,10 +193,11 @@ class _Pass:
     def __next__(self) -> Any:
         batch = self._collate(self._fetch(next(self._indices)))
         self._fetched += 1
-        if self._promised is not None and self._fetched > self._promised:
+        promised = self._loader._promised
+        if promised is not None and self._fetched > promised:
             warnings.warn(
                 f"Length of IterableDataset {self._loader.dataset} was reported to be "
-                f"{self._promised}(when accessing len(dataloader)), but {self._fetched} samples "
+                f"{promised}(when accessing len(dataloader)), but {self._fetched} samples "
                 "have been fetched. ",
                 stacklevel=2,
             )
