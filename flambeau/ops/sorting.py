@@ -133,7 +133,7 @@ def topk(
         raise RuntimeError(f"selected index k out of range: {k}")
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    if 0 < k < n // 8:
+    if 0 < 2 * k <= n:
         order = from_rows(kernels.smallest(as_rows(widened(input), d), k, largest), input, d)
     else:
         order = np.ascontiguousarray(_order(input, d, largest)[at_dim(d, slice(k))])

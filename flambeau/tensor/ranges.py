@@ -31,7 +31,7 @@ def arange(
         return place(np.arange(start, dtype=np.int64), None, device, requires_grad, pin_memory)
     if end is None:
         start, end = 0, start
-    start, end, step = (v._d.item() if isinstance(v, TensorCore) else v for v in (start, end, step))
+    start, end, step = (v.item() if isinstance(v, TensorCore) else v for v in (start, end, step))
     if not all(map(math.isfinite, (start, end))):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if step == 0:
@@ -78,7 +78,7 @@ def linspace(
         raise TypeError(f"linspace(): argument 'steps' must be int, not {type(steps).__name__}")
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    lo, hi = (v._d.item() if isinstance(v, TensorCore) else v for v in (start, end))
+    lo, hi = (v.item() if isinstance(v, TensorCore) else v for v in (start, end))
     is_complex = isinstance(lo, complex) or isinstance(hi, complex)
     default = dtypes.default_complex_dtype() if is_complex else dtypes.get_default_dtype()
     kind = storage_dtype(dtype or default)

@@ -39,6 +39,7 @@ class Tensor(TensorCore):
     """
 
     __slots__ = ()
+    __module__ = "flambeau"  # where a user finds it, and pickle
     __array_priority__ = 1000
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:

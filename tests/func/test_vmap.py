@@ -34,6 +34,22 @@ def dimensions_in_and_out(L):
 
 
 @scripts
+def losses_of_sequences_and_unpooling(L):
+    F = L.nn.functional
+    scores = L.tensor(np.random.default_rng(3).normal(size=(3, 5, 2, 4))).log_softmax(-1)
+    targets = L.tensor([[[1, 2, 2], [3, 1, 2]], [[1, 1, 1], [2, 3, 3]], [[3, 2, 1], [1, 3, 1]]])
+    loss = lambda s, t: F.ctc_loss(s, t, (5, 4), (3, 2))  # noqa: E731
+    images = L.tensor(np.random.default_rng(4).normal(size=(6, 1, 4, 4)))
+    values, places = F.max_pool2d(images, 2, return_indices=True)
+    values, places = values.reshape(3, 2, 1, 2, 2), places.reshape(3, 2, 1, 2, 2)
+    return [
+        L.vmap(loss)(scores, targets),
+        L.vmap(loss, in_dims=(0, None))(scores, targets[0]),
+        L.vmap(lambda v, i: F.max_unpool2d(v, i, 2))(values, places),
+    ]
+
+
+@scripts
 def trees_in_and_out(L):
     x, y = L.tensor(X), L.tensor(Y)
     f = lambda d, n: Pair(d["x"] + n, [d["y"].sum(), (n,)])  # noqa: E731

@@ -81,7 +81,7 @@ def said(lib, name):
     try:
         lib.testing.assert_close(actual, expected, **options)
     except (AssertionError, TypeError, ValueError) as error:
-        text = str(error).replace("flambeau.tensor.tensor.", "torch.")
+        text = str(error).replace("flambeau.Tensor", "torch.Tensor")
         text = text.replace("flambeau.tensor.parameter.", "torch.nn.parameter.")
         return f"{type(error).__name__}: {text}"
     return "fine"

@@ -16,12 +16,12 @@ from . import sorting_kernels as kernels
 
 Array = Any
 
-_SHORT, _LONG = 24, 1 << 15
+_SHORT, _LONG = 40, 1 << 15
 """Rows that are sorted by insertion, and rows that are shared among threads."""
 _BLOCK = 1 << 14
 _FEW = 64
 # The most elements of a selection that is kept in order while a row is read.
-_MOST = 40
+_MOST = 64
 
 
 class _Keys(NamedTuple):
@@ -122,7 +122,7 @@ def smallest(x: Array, k: int, largest: bool) -> Array:
     shift = keys.shift(n)
     if k > _MOST or not shift:
         return np.ascontiguousarray(order_rows(x, largest)[:, :k])
-    block = n if rows >= 8 else max(1024, -(-n // 64))
+    block = n if rows >= 8 else max(1024, -(-n // 8))
     blocks = -(-n // block)
     best = np.empty((rows, blocks, k + 1), np.int64)
     kernels.smallest_words(

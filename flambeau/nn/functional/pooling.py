@@ -284,15 +284,16 @@ def _max_unpool(
     area = 1
     for n in size:
         area *= n
-    if places.numel():
-        low, high = int(places.min()), int(places.max())
-        if low < 0 or high >= area:
-            raise RuntimeError(
-                f"Found an invalid max index: {high if high >= area else low} (output volumes "
-                f"are of size {'x'.join(str(n) for n in size)})"
-            )
     flat = fl.zeros([*lead, area], dtype=input.dtype, device=input.device)
-    return flat.scatter(-1, places, values).reshape([*lead, *size])
+    try:
+        flat = flat.scatter(-1, places, values)
+    except RuntimeError:
+        low, high = int(places.min()), int(places.max())
+        raise RuntimeError(
+            f"Found an invalid max index: {high if high >= area else low} (output volumes are of "
+            f"size {'x'.join(str(n) for n in size)})"
+        ) from None
+    return flat.reshape([*lead, *size])
 
 
 def max_unpool1d(

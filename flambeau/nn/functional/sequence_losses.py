@@ -100,12 +100,20 @@ def _padded(targets: Tensor, sizes: Tensor, batch: int) -> Tensor:
             f"Expected tensor to have size {sum(lengths)} at dimension 0, but got size "
             f"{targets.size(0)} for argument #2 'targets' (while checking arguments for ctc_loss)"
         )
-    rows = fl.zeros([batch, longest], dtype=int64, device=targets.device)
-    start = 0
-    for row, length in enumerate(lengths):
-        rows[row, :length] = targets[start : start + length].to(int64)
+    if not lengths:
+        return fl.zeros([0, 0], dtype=int64, device=targets.device)
+    rows, start = [], 0
+    for length in lengths:
+        row = targets[start : start + length].to(int64)
+        rows.append(fl.pad(row, (0, longest - length), "constant", 0))
         start += length
-    return rows
+    return fl.stack(rows)
+
+
+def _between(blanks: Tensor, labels: Tensor) -> Tensor:
+    """(N, 2 S + 1): the `labels` (N, S), with one of the `blanks` (N, S + 1) on each side."""
+    pairs = fl.stack([blanks[:, :-1], labels], -1).flatten(1)
+    return fl.cat([pairs, blanks[:, -1:]], 1)
 
 
 def _log_likelihood(
@@ -114,11 +122,11 @@ def _log_likelihood(
     """Logarithm of p(labels | scores), (N,), by the forward recursion over labels and blanks."""
     steps, batch, _ = scores.shape
     places = 2 * labels.size(1) + 1
-    extended = fl.full([batch, places], blank, dtype=int64, device=labels.device)
-    extended[:, 1::2] = labels
+    blanks = fl.full([batch, labels.size(1) + 1], blank, dtype=int64, device=labels.device)
+    extended = _between(blanks, labels)
     # A blank may be left out between two different labels.
-    may_skip = fl.zeros_like(extended) > 0
-    may_skip[:, 3::2] = labels[:, 1:] != labels[:, :-1]
+    changes = fl.cat([labels[:, :1] < 0, labels[:, 1:] != labels[:, :-1]], 1)
+    may_skip = _between(blanks < 0, changes)
     emitted = scores.gather(2, extended.expand(steps, batch, places))  # (T, N, places)
     start = fl.arange(places, device=labels.device) < (1 + (sizes > 0).to(int64)).unsqueeze(1)
     never = fl.full([batch, places], _NEVER, dtype=scores.dtype, device=scores.device)
