@@ -39,12 +39,17 @@ HANDLER_NAME = "flambeau"
 # Index of PyDataMem_SetHandler in NumPy's C API table, the same in every NumPy 2.
 _SET_HANDLER = 304
 
+# Bytes from which the C library may map fresh pages for each array, and give them back.
+MAPPED = 1 << 17
+
 _installed: contextvars.ContextVar[bool] = contextvars.ContextVar("flambeau_allocator")
 
 
 def prepare(nbytes: int) -> None:
     """Install the allocator in this thread if an array of `nbytes` is about to be worth it."""
-    if nbytes >= allocator_ir.LARGE and not _installed.get(False):
+    if nbytes < MAPPED or _installed.get(False):
+        return
+    if nbytes >= allocator_ir.LARGE or "llvmlite" in sys.modules:
         install()
 
 

@@ -8,6 +8,7 @@ import itertools
 import os
 import queue
 import re
+import sys
 import threading
 
 import numpy as np
@@ -74,8 +75,18 @@ def test_it_can_be_switched_off(monkeypatch):
     assert get_handler_name(np.empty(10)) == "default_allocator"
 
 
-def test_prepare_waits_for_a_large_array():
+def test_prepare_waits_for_an_array_that_is_mapped():
+    assert "llvmlite" in sys.modules
     allocator.uninstall()
+    allocator.prepare(allocator.MAPPED - 1)
+    assert get_handler_name() == "default_allocator"
+    allocator.prepare(allocator.MAPPED)
+    assert get_handler_name() == allocator.HANDLER_NAME
+
+
+def test_prepare_waits_for_a_large_array_if_llvmlite_had_to_be_loaded(monkeypatch):
+    allocator.uninstall()
+    monkeypatch.delitem(sys.modules, "llvmlite")
     allocator.prepare(allocator_ir.LARGE - 1)
     assert get_handler_name() == "default_allocator"
     allocator.prepare(allocator_ir.LARGE)

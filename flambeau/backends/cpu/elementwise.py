@@ -120,9 +120,16 @@ def _nest(arrays: Sequence[Any], out: Any, kind: Any) -> _Nest | None:
     return _Nest(lengths, tuple(v.strides or (0,) for v in views), made.shape, order)
 
 
+def _lie_apart(a: Any, b: Any) -> bool:
+    """Whether it is plain that two arrays share no memory: they lie in two that own theirs."""
+    mine, other = a if a.base is None else a.base, b if b.base is None else b.base
+    owned = mine.__class__ is other.__class__ is np.ndarray and mine.base is other.base is None
+    return owned and mine is not other
+
+
 def _apart(a: Any, out: Any) -> Any:
     """`a`, copied if writing to `out` element by element could change it before it is read."""
-    if a is out or not np.may_share_memory(a, out):
+    if a is out or _lie_apart(a, out) or not np.may_share_memory(a, out):
         return a
     same = a.ctypes.data == out.ctypes.data and a.dtype == out.dtype
     return a if same and (a.shape, a.strides) == (out.shape, out.strides) else a.copy()
@@ -313,9 +320,9 @@ class Fused:
                     _refuse_zero(given, divisors)
                 if out is None:
                     out = empty(given[shaped].shape, kind)
-                else:  # arrays that own their memory are apart
+                else:
                     for a in given:
-                        if a is not out and (a.base is not None or out.base is not None):
+                        if a is not out and not _lie_apart(a, out):
                             given = [_apart(b, out) for b in given]
                             break
                 chunks, size = split(count, cost, 64)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ...compiler import jit, launch, target
+from ...compiler import allocator, jit, launch, target
 from ...compiler.filtering import Filtering, find_filtering
 from ...compiler.geometry import Table, group_images, strides_of, tabulate, tabulate_tiles
 from .convolution_source import (
@@ -240,6 +240,7 @@ def _plan(f: Filter, dtype: str, count: int) -> tuple[Split, Launch]:
     }  # fmt: skip
     filters = f.form.products * f.m * f.x[1] * np.dtype(dtype).itemsize
     panels = reads.sets * len(reads.table.whole)
+    allocator.prepare(filters)
     if goes_by_rows(panels, filters):
         return reads.split, _plan_rows(f, reads, values, outs, dtype, count)
     return reads.split, _plan_panels(f, reads, values, outs, dtype, count)
