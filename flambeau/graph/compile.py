@@ -1,6 +1,6 @@
-"""`compile`: a function or a module as one program.
+"""`compile`: where PyTorch would capture a whole program, and this library runs it op by op.
 
-Each op is a compiled kernel already; what is compiled here runs op by op, as it did before.
+There is no graph: what is compiled behaves as before, and only looks as PyTorch would have it.
 """
 
 from __future__ import annotations
