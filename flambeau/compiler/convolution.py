@@ -18,8 +18,9 @@ from .microkernel import (
     offset_heights,
     tile_for,
 )
-from .packing import build_pack
+from .packing import PACK
 from .planes import SPLIT_STEPS, build_copy, build_split, build_swap
+from .routines import declare
 from .target import Target
 from .vectors import I64, PTR, ChunkKernel, Index, Value, Writer
 
@@ -52,6 +53,8 @@ WEIGHT_PLAN = (
     "images", "sets", "p_block", "groups", "panels", "row_parts", "scratch",
 )  # fmt: skip
 
+ROUTINES = (PACK,)
+
 
 def build_convolution(dtype: str, target: Target) -> ir.Module:
     """The module with ``conv_forward``, ``conv_weight``, ``conv_turn`` and ``conv_copy``."""
@@ -64,7 +67,7 @@ def build_convolution(dtype: str, target: Target) -> ir.Module:
         for v in range(1, tile.vectors + 1)
     }
     _build_forward(module, tile, tiles)
-    pack = build_pack(module, tile)
+    pack = declare(module, tile, PACK)
     _build_weight(module, tile, tiles, pack)
     _build_turn(module, tile, pack)
     build_copy(module, tile)

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-from .microkernel import Tile, build_packed_tile, build_strided_tile, lower_bound, tile_for
-from .packing import GROUP, build_group_pack, build_pack
+from .gemm_block import STRIDED
+from .microkernel import Tile, build_packed_tile, lower_bound, tile_for
+from .packing import GROUP, PACK, build_group_pack
+from .routines import declare
 from .target import Target
 from .vectors import PTR, ChunkKernel, Format, Value, Writer
 
@@ -34,6 +36,8 @@ PLAN = (
     "a_mode", "b_mode", "relu", "added",
     "b_shared", "private", "private_size", "b_private", "pack_parts",
 )  # fmt: skip
+
+ROUTINES = (PACK, STRIDED)
 
 # After the plan, one row per matrix of a batch: the offsets of A, B, C and D in elements.
 BATCH_COLUMNS = 4
@@ -82,7 +86,7 @@ class _Packing:
 
     def __init__(self, module: ir.Module, tile: Tile) -> None:
         self.tile = tile
-        self._panel, self._group = build_pack(module, tile), build_group_pack(module, tile)
+        self._panel, self._group = declare(module, tile, PACK), build_group_pack(module, tile)
 
     def right(
         self, w: Writer, source: Value, row: Value, depth: Value, kc: Value, columns: Value,
@@ -155,11 +159,7 @@ class _Product:
     def __init__(self, module: ir.Module, tile: Tile, packing: _Packing) -> None:
         self.tile, self.packing = tile, packing
         self.packed = build_packed_tile(module, tile, tile.rows, tile.vectors)
-        self.strided = {
-            (h, v): build_strided_tile(module, tile, h, v)
-            for h in tile.heights
-            for v in range(1, tile.vectors + 1)
-        }
+        self.strided = declare(module, tile, STRIDED)
         self.chunk = c = Chunk(module, tile.form, "gemm")
         self.w, self.v, self.p = w, v, p = c.w, c.v, c.p
         (self.m0, self.m1), (self.n0, self.n1) = c.bounds()
@@ -259,19 +259,8 @@ class _Product:
         )
         tall = w.eq(rows, tile.rows)
         wide = w.lt((tile.vectors - 1) * tile.lanes, columns)
-
-        def strided() -> None:
-            vectors = w.div(w.add(w.min(columns, tile.columns), tile.lanes - 1), tile.lanes)
-            w.switch(
-                vectors,
-                range(1, tile.vectors + 1),
-                lambda n: w.switch(
-                    rows, tile.heights, lambda h: w.b.call(self.strided[h, n], arguments)
-                ),
-            )
-
         w.choose(
             w.b.and_(packed, w.b.and_(tall, wide)),
             lambda: w.b.call(self.packed, arguments),
-            strided,
+            lambda: w.b.call(self.strided, arguments),
         )

@@ -7,13 +7,16 @@ needs no packing, no scratch memory and no declaration of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
 from . import target
-from .microkernel import Tile, build_strided_tile, tile_for
+from .microkernel import Tile, build_strided_tile, tile_for, tile_types, tile_writer
 from .packing import build_squares
+from .routines import Routine
 from .target import Target
-from .vectors import I64, PTR, SCALARS, Value, Writer
+from .vectors import I64, PTR, SCALARS, Writer
 
 # Strides in elements. `accumulate` other than 0: the product is added to what C holds.
 BLOCK_ARGUMENTS = (
@@ -80,7 +83,9 @@ def _definitions(module: ir.Module) -> str:
 
 
 def _build_block(module: ir.Module, tile: Tile, name: str) -> None:
-    tiles = build_tiles(module, tile, f"{name}.tiles", f"{name}.")
+    widths = [v for v in (1, 2, 4) if v <= tile.vectors]
+    strided = _build_strided(module, tile, widths, f"{name}.")
+    tiles = build_tiles(module, tile, strided, f"{name}.tiles")
     w = _writer(module, tile, name, BLOCK_ARGUMENTS)
     a, a_row, a_col, b, b_row, c, c_row, m, n, k, accumulate = w.arguments
     added = w.b.select(w.eq(accumulate, 0), ir.Constant(PTR, None), c)
@@ -89,12 +94,8 @@ def _build_block(module: ir.Module, tile: Tile, name: str) -> None:
     w.finish()
 
 
-def build_tiles(module: ir.Module, tile: Tile, name: str, prefix: str = "") -> ir.Function:
+def build_tiles(module: ir.Module, tile: Tile, strided: ir.Function, name: str) -> ir.Function:
     """The internal function of TILES_ARGUMENTS: C = max(A B + D, low), D may be null."""
-    widths = [v for v in (1, 2, 4) if v <= tile.vectors]
-    tiles = {
-        (h, v): build_strided_tile(module, tile, h, v, prefix) for h in tile.heights for v in widths
-    }
     types = {"low": SCALARS[tile.form.dtype]} | dict.fromkeys(_POINTERS, PTR)
     w = Writer(module, name, [types.get(n, I64) for n in TILES_ARGUMENTS], tile.form)
     a, a_row, a_col, b, b_row, c, c_row, d, d_row, low, m, n, k = w.arguments
@@ -104,13 +105,33 @@ def build_tiles(module: ir.Module, tile: Tile, name: str, prefix: str = "") -> i
         left, right = w.at(a, w.mul(i.index, a_row)), w.at(b, j.index)
         result = w.at(c, w.mul(i.index, c_row), j.index)
         added = w.b.select(plain, d, w.at(d, w.mul(i.index, d_row), j.index))
-        arguments: list[Value] = [
+        w.b.call(strided, [
             k, left, a_row, a_col, right, b_row, result, c_row, added, d_row, low, rows, columns,
-        ]  # fmt: skip
-        vectors = w.div(w.add(w.min(columns, tile.columns), tile.lanes - 1), tile.lanes)
-        w.switch(
-            vectors,
-            widths,
-            lambda v: w.switch(rows, tile.heights, lambda h: w.b.call(tiles[h, v], arguments)),
-        )
+        ])  # fmt: skip
     return w.finish()
+
+
+def _build_strided(
+    module: ir.Module, tile: Tile, widths: Sequence[int] = (), prefix: str = ""
+) -> ir.Function:
+    """``strided``: one tile straight from matrices in memory, of at most `tile.rows` rows.
+
+    There is a kernel for each height, and for each of the `widths`, or any number of vectors.
+    """
+    widths = widths or range(1, tile.vectors + 1)
+    tiles = {
+        (h, v): build_strided_tile(module, tile, h, v, prefix) for h in tile.heights for v in widths
+    }
+    w, a = tile_writer(module, tile, f"{prefix}strided")
+    vectors = w.div(w.add(w.min(a["n"], tile.columns), tile.lanes - 1), tile.lanes)
+    w.switch(
+        vectors,
+        widths,
+        lambda v: w.switch(
+            a["m"], tile.heights, lambda h: w.b.call(tiles[h, v], w.arguments, tail=True)
+        ),
+    )
+    return w.finish()
+
+
+STRIDED = Routine("strided", tile_types, _build_strided)

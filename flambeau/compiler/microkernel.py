@@ -56,10 +56,15 @@ def tile_for(dtype: str, target: Target) -> Tile:
     return Tile(Format(dtype, lanes, fused), 6, 4 if target.vector_registers >= 32 else 2)
 
 
+def tile_types(tile: Tile) -> list[ir.Type]:
+    """The types of the arguments of a tile."""
+    types = {"low": SCALARS[tile.form.dtype]} | dict.fromkeys(_POINTERS, PTR)
+    return [types.get(n, I64) for n in TILE_ARGUMENTS]
+
+
 def tile_writer(module: ir.Module, tile: Tile, name: str) -> tuple[Writer, dict[str, Value]]:
     """A writer for a function with the arguments of a tile, and these by name."""
-    types = {"low": SCALARS[tile.form.dtype]} | dict.fromkeys(_POINTERS, PTR)
-    w = Writer(module, name, [types.get(n, I64) for n in TILE_ARGUMENTS], tile.form)
+    w = Writer(module, name, tile_types(tile), tile.form)
     w.no_alias(TILE_ARGUMENTS.index("a"), TILE_ARGUMENTS.index("b"))
     return w, dict(zip(TILE_ARGUMENTS, w.arguments, strict=True))
 

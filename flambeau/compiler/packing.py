@@ -9,11 +9,13 @@ from __future__ import annotations
 from llvmlite import ir
 
 from .microkernel import Tile
+from .routines import Routine
 from .vectors import I64, PTR, Value, Writer
 
 # What a packing function takes: the source, the stride between rows and along the depth, the depth,
 # the rows that exist, the width of the panel, and the panel.
 PACK_ARGUMENTS = ("source", "row", "depth", "k", "rows", "width", "panel")
+_TYPES = (PTR, I64, I64, I64, I64, I64, PTR)
 
 # Panels that are filled together where a row of A's columns has all their numbers side by side:
 # the rows may be pages apart, and few lines of so many fit the first cache.
@@ -23,7 +25,7 @@ GROUP = 4
 _AHEAD = 4
 
 
-def build_pack(module: ir.Module, tile: Tile) -> ir.Function:
+def _build_pack(module: ir.Module, tile: Tile) -> ir.Function:
     """``pack``: fills one panel, of any width; rows that are missing hold anything."""
     whole, part = build_squares(module, tile)
     w, a = _writer(module, tile, "pack")
@@ -36,6 +38,9 @@ def build_pack(module: ir.Module, tile: Tile) -> ir.Function:
         ),
     )
     return w.finish()
+
+
+PACK = Routine("pack", lambda tile: _TYPES, _build_pack)
 
 
 def build_group_pack(module: ir.Module, tile: Tile) -> ir.Function:
@@ -68,7 +73,7 @@ def build_squares(
 
 
 def _writer(module: ir.Module, tile: Tile, name: str) -> tuple[Writer, dict[str, Value]]:
-    w = Writer(module, name, [PTR, I64, I64, I64, I64, I64, PTR], tile.form)
+    w = Writer(module, name, _TYPES, tile.form)
     w.no_alias(PACK_ARGUMENTS.index("source"), PACK_ARGUMENTS.index("panel"))
     return w, dict(zip(PACK_ARGUMENTS, w.arguments, strict=True))
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .gemm_block import build_tiles, build_transpose
+from .gemm_block import STRIDED, build_tiles, build_transpose
 from .microkernel import Tile, lower_bound, tile_for
+from .routines import declare
 from .target import Target
 from .vectors import I64, PTR, Value, Writer
 
@@ -16,6 +17,8 @@ from .vectors import I64, PTR, Value, Writer
 # as C, not a row for each of C's rows; whether results below zero become zero; beta and alpha. C
 # and D have no gaps.
 PARAMETERS = "A:{0} A:{0} o:{0}:c a:{0}:cw i i i f f"
+
+ROUTINES = (STRIDED,)
 
 # The most multiply-adds, with columns rounded up to whole vectors.
 MOST = 64 * 64 * 64
@@ -39,7 +42,7 @@ def build_small(dtype: str, target: Target) -> ir.Module:
 class _Small:
     def __init__(self, module: ir.Module, tile: Tile) -> None:
         self.tile = tile
-        self.tiles = build_tiles(module, tile, "tiles")
+        self.tiles = build_tiles(module, tile, declare(module, tile, STRIDED), "tiles")
         self.turn = build_transpose(module, tile, "turn")
         self.w = w = Writer(module, "small", [PTR], tile.form, public=True, returns=I64)
         (self.words,) = w.arguments

@@ -70,6 +70,16 @@ class Loop:
         self.next = list(carried)
 
 
+class _Pointed(Value):
+    """A pointer as what is called; llvmlite calls nothing but functions that it has names for."""
+
+    def __init__(self, p: Value, function_type: ir.FunctionType) -> None:
+        self.p, self.function_type, self.type = p, function_type, PTR
+
+    def get_reference(self) -> str:
+        return self.p.get_reference()
+
+
 class Writer:
     """One LLVM function in the making, over vectors of one format."""
 
@@ -300,6 +310,10 @@ class Writer:
     def intrinsic(self, name: str, returns: ir.Type, takes: Sequence[ir.Type]) -> ir.Function:
         found = self.module.globals.get(name)
         return found or ir.Function(self.module, ir.FunctionType(returns, list(takes)), name)
+
+    def call_at(self, p: Value, takes: Sequence[ir.Type], arguments: Sequence[Value]) -> None:
+        """Call the function at the pointer `p`, which takes values of the types `takes`."""
+        self.b.call(_Pointed(p, ir.FunctionType(VOID, list(takes))), arguments)
 
     # -- control flow -----------------------------------------------------------------------
 

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 from llvmlite import ir
 
-from .filtering import PLAIN, Filtering, Layout, Terms
-from .microkernel import Tile, load_bias, lower_bound, multiply, tile_for
-from .packing import build_pack
+from .filtering import PLAIN, Filtering
+from .microkernel import Tile, load_bias, lower_bound, tile_for
+from .packing import PACK
+from .routines import declare
 from .target import Target
-from .vectors import I64, PTR, SCALARS, ChunkKernel, Index, Value, Writer
+from .vectors import I64, PTR, SCALARS, ChunkKernel, Value, Writer
+from .winograd_products import POSITION
+from .winograd_transforms import call_gather, gap, position_of, store_products, transform
 
 # Taps of filters that are unpacked at a time.
 MOST_TAPS = 144
@@ -38,12 +40,12 @@ _READS = ("places", "starts", "masks")
 WINOGRAD_POINTERS = ("u", "x", "y", "bias", "work", "plan", *_READS, "outs")
 WINOGRAD_PLAN = (
     "m", "channels", "x_channel", "x_set", "y_row", "y_set", "vectors", "blocks", "m_parts",
-    "segments", "out_segments", "scratch", "relu",
+    "segments", "out_segments", "scratch", "gather", "relu",
 )  # fmt: skip
 
 INPUT_POINTERS = ("x", "v", "plan", *_READS)
 INPUT_PLAN = (
-    "channels", "x_channel", "x_set", "vectors", "blocks", "parts", "segments", "panel",
+    "channels", "x_channel", "x_set", "vectors", "blocks", "parts", "segments", "panel", "gather",
 )  # fmt: skip
 ROWS_POINTERS = ("weights", "v", "y", "bias", "work", "plan", "numbers", "outs")
 ROWS_PLAN = (
@@ -51,154 +53,22 @@ ROWS_PLAN = (
     "out_segments", "panel", "c_block", "products", "scratch", "relu",
 )  # fmt: skip
 
+ROUTINES = (PACK, POSITION)
+
 
 def filter_block(tile: Tile) -> int:
     """How many rows a block of transformed filters has: whole vectors, and whole tiles."""
     return 3 * tile.lanes
 
 
-def gap(tile: Tile) -> int:
-    """What is left free after each position: lines 4096 bytes apart fight for one cache set."""
-    return 3 * tile.lanes
-
-
-def extent_of(layout: Layout, tile: Tile, channels: int, width: int) -> int:
-    """How many elements the transforms of `width` tiles or filters of `channels` channels take."""
-    return sum(layout.parts) * channels * width + len(layout.parts) * gap(tile)
-
-
 def build_winograd(dtype: str, target: Target, form: Filtering = PLAIN) -> ir.Module:
-    """The module with ``winograd``, ``winograd_filter``, ``winograd_input``, ``winograd_rows``."""
+    """The module with ``winograd``, ``winograd_filter``, ``winograd_input``, ``winograd_rows``.
+
+    The integer ``gather`` of a plan is the address of what transforms the inputs.
+    """
     module = ir.Module(f"winograd_{dtype}")
     _Winograd(module, tile_for(dtype, target), form).build()
     return module
-
-
-# The transforms -----------------------------------------------------------------------------------
-
-
-def transform(w: Writer, square: Sequence[Value], lines: Sequence[Sequence[Terms]]) -> list[Value]:
-    """Replace, dimension by dimension, each line of values by the sums that `lines` asks for."""
-    shape = [1 + max(i for terms in line for i, _ in terms) for line in lines]
-    values = np.empty(shape, object)
-    for at, value in zip(np.ndindex(*shape), square, strict=True):
-        values[at] = value
-    for axis in reversed(range(len(lines))):
-        rows = np.moveaxis(values, axis, -1)
-        result = np.empty((*rows.shape[:-1], len(lines[axis])), object)
-        for at in np.ndindex(*rows.shape[:-1]):
-            known: dict[Terms, Value] = {}
-            for i, terms in enumerate(lines[axis]):
-                result[(*at, i)] = _add_up(w, list(rows[at]), terms, known)
-        values = np.moveaxis(result, -1, axis)
-    return list(values.ravel())
-
-
-def _add_up(w: Writer, values: Sequence[Value], terms: Terms, known: dict[Terms, Value]) -> Value:
-    """The sum that `terms` asks for; sums that begin alike share that beginning."""
-    total = None
-    for size in dict.fromkeys(abs(factor) for _, factor in terms):
-        same = tuple((i, factor) for i, factor in terms if abs(factor) == size)
-        for n, (i, factor) in enumerate(same, 1):
-            if same[:n] in known:
-                continue
-            if n > 1:
-                add = w.b.fadd if factor > 0 else w.b.fsub
-                known[same[:n]] = add(known[same[: n - 1]], values[i])
-            else:
-                known[same[:n]] = values[i] if factor > 0 else w.b.fneg(values[i])
-        x = known[same]
-        x = x if size == 1 else w.b.fmul(x, w.splat(ir.Constant(w.scalar, size)))
-        total = x if total is None else w.b.fadd(total, x)
-    assert total is not None
-    return total
-
-
-def input_lines(form: Filtering) -> list[list[Terms]]:
-    """What makes a tile's inputs the factors of its products."""
-    return [[p.inputs for p in line.products] for line in form.lines]
-
-
-Transform = Callable[[Writer, list[Value]], list[Value]]
-Gathers = dict[int, ir.Function]
-# How many segments a vector gathers are made for; 0 stands for any number.
-_EXACT = (1, 2, 3, 4, 0)
-
-
-def build_gathers(
-    module: ir.Module, tile: Tile, name: str, reads: int, layout: Layout, change: Transform
-) -> Gathers:
-    """Functions that transform what a panel of tiles reads, to ``[position][channel][part][tile]``.
-
-    They take the input, the stride between channels, the first channel, the last, and how many
-    there are; where the values of a tile lie, the vectors' starts and masks, segments a vector, the
-    vectors, and the result. One is for one segment, one for two, one for any number.
-    """
-    return {n: _build_gather(module, tile, f"{name}_{n}", reads, layout, change, n) for n in _EXACT}
-
-
-def _build_gather(
-    module: ir.Module, tile: Tile, name: str, reads: int, layout: Layout, change: Transform,
-    exact: int,
-) -> ir.Function:  # fmt: skip
-    types = [PTR, I64, I64, I64, I64, PTR, PTR, PTR, I64, I64, PTR]
-    w = Writer(module, name, types, tile.form)
-    w.no_alias(10)
-    x, x_channel, low, high, channels, places, starts, masks, segments, vectors, result = (
-        w.arguments
-    )
-    count = w.i(exact) if exact else segments
-
-    def load(channel: Value, first: Value, t: int) -> Value:
-        def segment(s: Index, otherwise: Value | None) -> Value:
-            at = w.add(first, s)
-            mask = w.mask_bits(w.small_word(masks, w.add(w.mul(at, reads), t)))
-            return w.load_masked(w.at(channel, w.word(starts, at), place), mask, otherwise)
-
-        place = w.word(places, t)
-        loaded = segment(0, None)
-        for s in range(1, exact):
-            loaded = segment(s, loaded)
-        if exact:
-            return loaded
-        with w.loop(1, segments, carried=[loaded]) as rest:
-            rest.next = [segment(rest.index, rest.carried[0])]
-        return rest.carried[0]
-
-    with w.loop(low, high) as c, w.loop(0, vectors) as n:
-        channel, first = w.at(x, w.mul(c.index, x_channel)), w.mul(n.index, count)
-        values = change(w, [load(channel, first, t) for t in range(reads)])
-        to = w.at(result, w.mul(n.index, tile.lanes))
-        store_products(w, tile, layout, values, to, channels, c.index, tile.columns)
-    return w.finish()
-
-
-def position_of(
-    w: Writer, tile: Tile, layout: Layout, p: Value, e: int, channels: Value, width: int
-) -> Value:
-    """Where position `e` begins in what `store_products` writes at `p`."""
-    return w.at(p, w.mul(channels, sum(layout.parts[:e]) * width), e * gap(tile))
-
-
-def store_products(
-    w: Writer, tile: Tile, layout: Layout, values: list[Value], to: Value, channels: Value,
-    channel: Value, width: int,
-) -> None:  # fmt: skip
-    """Store the factors of one vector, for one of `channels` channels, rows `width` apart."""
-    for (e, part), value in zip(layout.places, values, strict=True):
-        start = position_of(w, tile, layout, to, e, channels, width)
-        row = w.mul(channel, layout.parts[e] * width)
-        w.b.store(value, w.at(start, row, part * width), align=w.size)
-
-
-def call_gather(w: Writer, gathers: Gathers, segments: Value, arguments: list[Value]) -> None:
-    """Call the gather made for as many segments."""
-    most = max(gathers)
-    w.choose(
-        w.lt(most, segments),
-        lambda: w.b.call(gathers[0], arguments),
-        lambda: w.switch(segments, range(1, most + 1), lambda n: w.b.call(gathers[n], arguments)),
-    )
 
 
 # The kernels --------------------------------------------------------------------------------------
@@ -213,12 +83,8 @@ class _Winograd:
         self.positions, self.reads = len(self.layout.parts), math.prod(form.reads)
 
     def build(self) -> None:
-        module, tile, form = self.module, self.tile, self.form
-        self.filters = self._build_filters(build_pack(module, tile))
-        self.gathers = build_gathers(
-            module, tile, "gather", self.reads, self.layout,
-            lambda w, d: transform(w, d, input_lines(form)),
-        )  # fmt: skip
+        module, tile = self.module, self.tile
+        self.filters = self._build_filters(declare(module, tile, PACK))
         self.product = self._build_product()
         self.scatter = self._build_scatter()
         self._build_filter()
@@ -310,8 +176,8 @@ class _Winograd:
         whether rows and channels of the filters have changed places; also what is to be brought
         near meanwhile: lines at a place, their stride, elements of each.
         """
-        one = self._build_position()
         tile, layout = self.tile, self.layout
+        one = declare(self.module, tile, POSITION)
         types = [PTR, I64, PTR, I64, I64, I64, PTR, I64, I64, I64, I64, PTR, I64, I64, I64]
         w = Writer(self.module, "product", types, tile.form)
         u, u_channels, x, channels, start, count, products, rows, vectors, first = w.arguments[:10]
@@ -337,70 +203,6 @@ class _Winograd:
                     w.at(ahead, w.mul(low, stride)),
                     w.b.select(again, w.i(0), w.sub(high, low)), stride, length,
                 ])  # fmt: skip
-        return w.finish()
-
-    def _build_position(self) -> ir.Function:
-        """``position``: the product at one position, or of one part of it.
-
-        Takes the depth, filters and their strides, inputs and their stride, and the rest as
-        `product`.
-        """
-        tile = self.tile
-        tiles = {
-            (h, n): self._build_tile(h, n) for h in tile.heights for n in range(1, tile.vectors + 1)
-        }
-        types = [I64, PTR, I64, I64, PTR, I64, PTR, I64, I64, I64, PTR, I64, I64, I64]
-        w = Writer(self.module, "position", types, tile.form)
-        depth, filters, row, column, inputs, x_row, result, rows, vectors, first = w.arguments[:10]
-        ahead, lines, stride, length = w.arguments[10:]
-        line = 64 // w.size
-        parts = w.div(w.add(rows, tile.rows - 1), tile.rows)
-        with w.loop(0, rows, tile.rows) as i:
-            near, far = w.share(length, line, parts, w.div(i.index, tile.rows))
-            with w.loop(0, lines) as o, w.loop(near, far, line) as a:
-                w.prefetch(w.at(ahead, w.mul(o.index, stride), a.index), locality=2)
-            height = w.min(w.sub(rows, i.index), tile.rows)
-            arguments = [
-                depth, w.at(filters, w.mul(i.index, row)), row, column, inputs, x_row,
-                w.at(result, w.mul(i.index, tile.columns)), first,
-            ]  # fmt: skip
-            w.switch(
-                vectors,
-                range(1, tile.vectors + 1),
-                lambda n, a=arguments, height=height: w.switch(
-                    height, tile.heights, lambda h: w.b.call(tiles[h, n], a)
-                ),
-            )
-        return w.finish()
-
-    def _build_tile(self, rows: int, vectors: int) -> ir.Function:
-        """The sums of some rows and vectors; takes what `position` takes, up to `first`.
-
-        Blocks of filters and products have whole tiles: rows that are missing hold anything.
-        """
-        tile = self.tile
-        types = [I64, PTR, I64, I64, PTR, I64, PTR, I64]
-        w = Writer(self.module, f"tile_{rows}x{vectors}", types, tile.form)
-        w.no_alias(1, 4)
-        depth, filters, row, column, inputs, x_row, result, first = w.arguments
-        lines = [w.at(filters, w.mul(row, r)) for r in range(rows)]
-        places = [
-            w.at(result, r * tile.columns + v * tile.lanes)
-            for r in range(rows)
-            for v in range(vectors)
-        ]
-        with w.loop(0, depth, carried=[w.zero()] * len(places)) as step:
-            right = w.at(inputs, w.mul(step.index, x_row))
-            loaded = [w.load_vector(w.at(right, v * tile.lanes)) for v in range(vectors)]
-            numbers = [w.load(w.at(line, w.mul(step.index, column))) for line in lines]
-            step.next = multiply(w, numbers, loaded, step.carried)
-        sums = step.carried
-
-        def write(known: bool) -> None:
-            for p, x in zip(places, sums, strict=True):
-                w.b.store(w.b.fadd(x, w.load_vector(p)) if known else x, p, align=w.size)
-
-        w.choose(w.eq(first, 0), lambda: write(True), lambda: write(False))
         return w.finish()
 
     def _build_winograd(self) -> None:
@@ -434,7 +236,7 @@ class _Winograd:
         at = w.mul(panel, tile.vectors)
         first = w.mul(at, v["segments"])
         masks = w.small_words(p["masks"], w.mul(first, self.reads))
-        call_gather(w, self.gathers, v["segments"], [
+        call_gather(w, w.b.inttoptr(v["gather"], PTR), [
             w.at(p["x"], w.mul(set_, v["x_set"])), v["x_channel"], low, high, v["channels"],
             p["places"], w.words(p["starts"], first), masks, v["segments"],
             w.min(w.sub(v["vectors"], at), tile.vectors), result,

@@ -11,12 +11,14 @@ import math
 
 from llvmlite import ir
 
-from .filtering import PLAIN, Filtering, Terms, lay_apart
-from .microkernel import Tile, build_strided_tile, tile_for
-from .packing import build_pack
+from .filtering import PLAIN, Filtering
+from .gemm_block import STRIDED
+from .microkernel import Tile, tile_for
+from .packing import PACK
+from .routines import declare
 from .target import Target
 from .vectors import I64, PTR, ChunkKernel, Value, Writer
-from .winograd import build_gathers, call_gather, gap, input_lines, transform
+from .winograd_transforms import call_gather, gap, transform, turn
 
 # Input and gradient come apart by the phases of the tiles' stride, each with its table. `u` holds
 # `parts` sums over tiles, each ``[product][row][column]``, columns in whole panels.
@@ -27,33 +29,23 @@ WEIGHT_POINTERS = (
 WEIGHT_PLAN = (
     "m", "channels", "x_channel", "x_set", "g_channel", "g_set", "sets", "vectors", "blocks",
     "x_segments", "g_segments", "parts", "m_parts", "u_row", "u_part", "scratch",
+    "x_gather", "g_gather",
 )  # fmt: skip
 
 RESULT_POINTERS = ("u", "dw", "plan")
 RESULT_PLAN = ("m", "channels", "u_row", "u_part", "sums", "parts")
+
+ROUTINES = (PACK, STRIDED)
 
 
 def build_winograd_weight(dtype: str, target: Target, form: Filtering = PLAIN) -> ir.Module:
     """The module with ``filtering_weight`` and ``filtering_result`` for `dtype` on `target`."""
     module = ir.Module(f"winograd_weight_{dtype}")
     tile = tile_for(dtype, target)
-    pack = build_pack(module, tile)
+    pack = declare(module, tile, PACK)
     _Products(module, tile, pack, form).build()
     _build_result(module, tile, pack, form)
     return module
-
-
-def _turn(lines: list[list[Terms]]) -> list[list[Terms]]:
-    """The transposes of the matrices that `lines` give row by row."""
-    turned = []
-    for rows in lines:
-        count = 1 + max(i for terms in rows for i, _ in terms)
-        columns: list[list[tuple[int, float]]] = [[] for _ in range(count)]
-        for row, terms in enumerate(rows):
-            for i, factor in terms:
-                columns[i].append((row, factor))
-        turned.append([tuple(terms) for terms in columns])
-    return turned
 
 
 class _Products:
@@ -64,22 +56,7 @@ class _Products:
         self.products, self.layout = form.products, form.layout
         self.positions = len(self.layout.parts)
         self.reads = {"x": math.prod(form.reads), "g": math.prod(form.tile)}
-        self.tiles = {
-            (h, n): build_strided_tile(module, tile, h, n)
-            for h in tile.heights
-            for n in range(1, tile.vectors + 1)
-        }
-        outputs = _turn([list(line.outputs) for line in form.lines])
-        self.gathers = {
-            "x": build_gathers(
-                module, tile, "gather_input", self.reads["x"], lay_apart(self.products),
-                lambda w, d: transform(w, d, input_lines(form)),
-            ),
-            "g": build_gathers(
-                module, tile, "gather_gradient", self.reads["g"], lay_apart(self.positions),
-                lambda w, y: transform(w, y, outputs),
-            ),
-        }  # fmt: skip
+        self.strided = declare(module, tile, STRIDED)
         self.k = k = ChunkKernel(
             module, tile.form, "filtering_weight", WEIGHT_POINTERS, WEIGHT_PLAN
         )
@@ -120,7 +97,7 @@ class _Products:
         segments = v[f"{s}_segments"]
         first = w.mul(at, segments)
         masks = w.small_words(p[f"{s}_masks"], w.mul(first, self.reads[s]))
-        call_gather(w, self.gathers[s], segments, [
+        call_gather(w, w.b.inttoptr(v[f"{s}_gather"], PTR), [
             source, v[f"{s}_channel"], w.i(0), channels, channels, p[f"{s}_places"],
             w.words(p[f"{s}_starts"], first), masks, segments, vectors, result,
         ])  # fmt: skip
@@ -166,17 +143,10 @@ class _Products:
         with w.loop(0, rows, tile.rows) as i:
             to = w.at(result, w.mul(i.index, row))
             height = w.min(w.sub(rows, i.index), tile.rows)
-            arguments = [
+            w.b.call(self.strided, [
                 depth, w.at(gradients, w.mul(i.index, wide)), wide, w.i(1), inputs, wide, to, row,
                 w.b.select(w.eq(first, 0), to, null), row, low, height, w.mul(vectors, tile.lanes),
-            ]  # fmt: skip
-            w.switch(
-                vectors,
-                range(1, tile.vectors + 1),
-                lambda n, a=arguments, height=height: w.switch(
-                    height, tile.heights, lambda h: w.b.call(self.tiles[h, n], a)
-                ),
-            )
+            ])  # fmt: skip
         return w.finish()
 
 
@@ -185,7 +155,7 @@ def _build_result(module: ir.Module, tile: Tile, pack: ir.Function, form: Filter
     k = ChunkKernel(module, tile.form, "filtering_result", RESULT_POINTERS, RESULT_PLAN)
     w, p, v = k.w, k.p, k.v
     taps = math.prod(line.taps for line in form.lines)
-    lines = _turn([[p.taps for p in line.products] for line in form.lines])
+    lines = turn([[p.taps for p in line.products] for line in form.lines])
     buffer = w.b.alloca(w.vector, taps * tile.vectors)
     low, high = w.share(v["m"], 1, v["parts"], k.index)
     step = w.add(w.mul(v["m"], v["u_row"]), gap(tile))

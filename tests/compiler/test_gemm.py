@@ -322,22 +322,38 @@ ARM = Target(
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_object_code_for_aarch64(dtype):
     llvm = pytest.importorskip("llvmlite.binding")
+    from llvmlite import ir
+
     from flambeau.compiler import target
     from flambeau.compiler.convolution import build_convolution
     from flambeau.compiler.depthwise import build_depthwise
+    from flambeau.compiler.filtering import PLAIN
     from flambeau.compiler.gemm import build_gemm
+    from flambeau.compiler.gemm_block import STRIDED
+    from flambeau.compiler.microkernel import tile_for
+    from flambeau.compiler.packing import PACK
     from flambeau.compiler.skinny import build_skinny
     from flambeau.compiler.small import build_small
     from flambeau.compiler.winograd import build_winograd
+    from flambeau.compiler.winograd_products import POSITION
+    from flambeau.compiler.winograd_transforms import build_gather
     from flambeau.compiler.winograd_weight import build_winograd_weight
 
-    builders = (build_gemm, build_skinny, build_small, build_convolution, build_depthwise, build_winograd,
-                build_winograd_weight)  # fmt: skip
+    modules = [
+        build(dtype, ARM)
+        for build in (build_gemm, build_skinny, build_small, build_convolution, build_depthwise,
+                      build_winograd, build_winograd_weight)
+    ]  # fmt: skip
+    for routine in (PACK, STRIDED, POSITION):
+        modules.append(ir.Module(routine.name))
+        routine.build(modules[-1], tile_for(dtype, ARM)).linkage = ""
+    for side in ("inputs", "inputs apart", "gradients"):
+        modules += [build_gather(dtype, ARM, PLAIN, side, n) for n in (0, 2)]
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = target.create_machine(ARM)
-    for build in builders:
-        parsed = llvm.parse_assembly(str(build(dtype, ARM)))
+    for module_ in modules:
+        parsed = llvm.parse_assembly(str(module_))
         parsed.triple = ARM.triple
         parsed.verify()
         code = machine.emit_object(parsed)

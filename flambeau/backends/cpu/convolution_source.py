@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ...compiler import jit, launch, target, threads
+from ...compiler import launch, target, threads
 from ...compiler.geometry import Reads, Tap, strides_of
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ Launch = Callable[[Array, Array, Array, Array | None, bool], None]
 NAMES = {np.dtype(name): name for name in ("float32", "float64")}
 # A word of two bfloat16, in a float32 (see `compiler.vectors`).
 PAIRS = "bfloat16x2"
-# The IR is scheduled by hand: LLVM's passes over it cost time and gain nothing.
-OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
 
 
 class Convolution(NamedTuple):
@@ -50,14 +48,17 @@ class Convolution(NamedTuple):
 @functools.cache
 def find_kernel(name: str, dtype: str, arrays: str) -> Callable[..., None]:
     """The launcher of a chunk function; `arrays` gives a letter for each pointer it takes."""
-    from ...compiler.convolution import build_convolution
-    from ...compiler.depthwise import build_depthwise
+    from ...compiler import convolution, depthwise, routines
 
-    build = build_depthwise if name.startswith("direct") else build_convolution
-    title = f"{build.__name__.removeprefix('build_')}_{dtype}"
-    library = jit.load_or_build(
-        title, "1", lambda: str(build(dtype, target.host())), options=OPTIONS
-    )
+    if name.startswith("direct"):
+        library = routines.load(
+            "depthwise", dtype, lambda: depthwise.build_depthwise(dtype, target.host())
+        )
+    else:
+        library = routines.load(
+            "convolution", dtype, lambda: convolution.build_convolution(dtype, target.host()),
+            convolution.ROUTINES,
+        )  # fmt: skip
     return launch.bind(library.address(name), arrays, name=f"{name}_{dtype}", parallel=True)
 
 

@@ -26,7 +26,6 @@ _Run = Callable[..., Array]
 
 _COMPILED = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 # The IR is scheduled by hand: LLVM's passes over it cost time and gain nothing.
-_OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
 _MOST_PLANS = 4096
 # Nanoseconds of a multiply-add of float32 on one thread; of a product that one thread does best
 # alone; of a product that is worth waking threads for.
@@ -379,14 +378,14 @@ def _align(v: Array | None) -> Array | None:
 @functools.cache
 def kernel(name: str, kind: str) -> Callable[..., None]:
     """The launcher of a chunk function: count of chunks, A, B, C, D, work, plan."""
-    from ...compiler.gemm import build_gemm
-    from ...compiler.skinny import build_skinny
+    from ...compiler import gemm, routines, skinny
 
-    build = build_skinny if name in ("gemm_dots", "gemm_rows") else build_gemm
-    title = f"{build.__name__.removeprefix('build_')}_{kind}"
-    library = jit.load_or_build(
-        title, "1", lambda: str(build(kind, target.host())), options=_OPTIONS
-    )
+    if name in ("gemm_dots", "gemm_rows"):
+        library = routines.load("skinny", kind, lambda: skinny.build_skinny(kind, target.host()))
+    else:
+        library = routines.load(
+            "gemm", kind, lambda: gemm.build_gemm(kind, target.host()), gemm.ROUTINES
+        )
     array = f"a:{kind if kind == 'float64' else 'float32'}"
     params = f"{array} {array} {array}:w o o a:int64"
     cost = None if name == "gemm_pack" else _cost_of_product
@@ -405,12 +404,11 @@ def _cost_of_product(a: Array, b: Array, c: Array, d: Any, work: Any, words: Arr
 @functools.cache
 def small_kernel(dtype: str) -> Callable[..., int]:
     """The kernel of small products: see `compiler.small`; 0: nothing was done."""
-    from ...compiler import small
+    from ...compiler import routines, small
 
-    library = jit.load_or_build(
-        f"small_{dtype}", "1", lambda: str(small.build_small(dtype, target.host())),
-        options=_OPTIONS,
-    )  # fmt: skip
+    library = routines.load(
+        "small", dtype, lambda: small.build_small(dtype, target.host()), small.ROUTINES
+    )
     params = small.PARAMETERS.format(dtype)
     return launch.bind(library.address("small"), params, name=f"small_{dtype}", returns="i")
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ...compiler import allocator, jit, launch, target
+from ...compiler import allocator, launch, target
 from ...compiler.filtering import Filtering, find_filtering
 from ...compiler.geometry import Table, group_images, strides_of, tabulate, tabulate_tiles
 from .convolution_source import (
-    OPTIONS,
     PAIRS,
     Array,
     Convolution,
@@ -145,16 +144,34 @@ def _cost(f: Filter, dtype: str) -> float:
 @functools.cache
 def _find_kernel(name: str, dtype: str, form: Filtering, arrays: str) -> Callable[..., None]:
     """The launcher of a chunk function made for `form`."""
-    from ...compiler.winograd import build_winograd
-    from ...compiler.winograd_weight import build_winograd_weight
+    from ...compiler import routines, winograd, winograd_weight
 
-    build = build_winograd_weight if name.startswith("filtering") else build_winograd
-    sizes = "_".join(f"{line.taps}s{line.stride}" for line in form.lines)
-    title = f"{build.__name__.removeprefix('build_')}_{dtype}_{sizes}"
-    library = jit.load_or_build(
-        title, "1", lambda: str(build(dtype, target.host(), form)), options=OPTIONS
+    title, needs, build = "winograd", winograd.ROUTINES, winograd.build_winograd
+    if name.startswith("filtering"):
+        title, needs = "winograd_weight", winograd_weight.ROUTINES
+        build = winograd_weight.build_winograd_weight
+    library = routines.load(
+        f"{title}_{_name(form)}", dtype, lambda: build(dtype, target.host(), form), needs
     )
     return launch.bind(library.address(name), arrays, name=f"{name}_{dtype}", parallel=True)
+
+
+@functools.cache
+def _find_gather(dtype: str, form: Filtering, side: str, segments: int) -> int:
+    """The address of what transforms `side` of vectors of so many segments."""
+    from ...compiler import routines
+    from ...compiler.winograd_transforms import MOST_EXACT, build_gather
+
+    exact = segments if segments <= MOST_EXACT else 0
+    library = routines.load(
+        f"gather_{side}_{_name(form)}_{exact}", dtype,
+        lambda: build_gather(dtype, target.host(), form, side, exact),
+    )  # fmt: skip
+    return library.address("gather")
+
+
+def _name(form: Filtering) -> str:
+    return "_".join(f"{line.taps}s{line.stride}" for line in form.lines)
 
 
 def _tile(dtype: str) -> Tile:
@@ -237,6 +254,7 @@ def _plan(f: Filter, dtype: str, count: int) -> tuple[Split, Launch]:
         "y_row": f.y_row, "y_set": reads.images * f.y_image, "vectors": reads.table.vectors,
         "blocks": len(reads.table.whole), "segments": reads.table.starts.shape[1],
         "out_segments": outs.shape[2], "sets": reads.sets,
+        "gather": _find_gather(dtype, f.form, "inputs", reads.table.starts.shape[1]),
     }  # fmt: skip
     filters = f.form.products * f.m * f.x[1] * np.dtype(dtype).itemsize
     panels = reads.sets * len(reads.table.whole)
@@ -255,7 +273,8 @@ def _plan_panels(
     f: Filter, reads: _Reads, values: dict[str, int], outs: Array, dtype: str, count: int
 ) -> Launch:
     """Panel by panel, with all filters transformed before."""
-    from ...compiler.winograd import FILTER_PLAN, WINOGRAD_PLAN, extent_of, filter_block, gap
+    from ...compiler.winograd import FILTER_PLAN, WINOGRAD_PLAN, filter_block
+    from ...compiler.winograd_transforms import extent_of, gap
 
     tile, layout = _tile(dtype), f.form.layout
     block, channels, panels = filter_block(tile), f.x[1], reads.sets * values["blocks"]
@@ -285,7 +304,8 @@ def _plan_rows(
     f: Filter, reads: _Reads, values: dict[str, int], outs: Array, dtype: str, count: int
 ) -> Launch:
     """Rows by rows, with all tiles transformed before."""
-    from ...compiler.winograd import INPUT_PLAN, ROWS_PLAN, extent_of, filter_block, gap
+    from ...compiler.winograd import INPUT_PLAN, ROWS_PLAN, filter_block
+    from ...compiler.winograd_transforms import extent_of, gap
 
     tile, layout = _tile(dtype), f.form.layout
     block, channels, panels = filter_block(tile), f.x[1], reads.sets * values["blocks"]
@@ -333,7 +353,7 @@ def pays_weight(f: Filter, dtype: str) -> bool:
 
 def plan_weight(f: Filter, dtype: str, count: int) -> Callable[[Array, Array, Array], None]:
     """The function that computes the weight's gradient from that of the output, and the input."""
-    from ...compiler.winograd import gap
+    from ...compiler.winograd_transforms import gap
     from ...compiler.winograd_weight import WEIGHT_PLAN
 
     tile, products = _tile(dtype), f.form.products
@@ -359,6 +379,8 @@ def plan_weight(f: Filter, dtype: str, count: int) -> Callable[[Array, Array, Ar
         "vectors": reads.table.vectors, "blocks": blocks,
         "x_segments": reads.table.starts.shape[1], "g_segments": writes.table.starts.shape[1],
         "parts": parts, "m_parts": m_parts, "u_row": u_row, "u_part": u_part, "scratch": scratch,
+        "x_gather": _find_gather(dtype, f.form, "inputs apart", reads.table.starts.shape[1]),
+        "g_gather": _find_gather(dtype, f.form, "gradients", writes.table.starts.shape[1]),
     })  # fmt: skip
     kernel = _find_kernel("filtering_weight", dtype, f.form, "a" * 11)
     finish = _plan_result(f, u_row, u_part, parts, dtype, count)
