@@ -48,7 +48,11 @@ def _extreme(name: str, input: Array, dim: Any, keepdim: bool, pick: Any) -> Arr
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
             "reduction dim with the 'dim' argument."
         )
-    return np.asarray(kernels.extreme(input, dims, pick, keepdim))
+    found = _fold(input, dims, pick, keepdim)
+    return np.asarray(pick.reduce(input, dims, keepdims=keepdim)) if found is None else found
+
+
+_fold = kernels.Planned(kernels.plan_extreme)
 
 
 @reduction(
@@ -134,7 +138,7 @@ def _along(name: str, input: Array, dim: int, keepdim: bool, pick: Any) -> tuple
     d = check_nonempty(name, input.shape, dim)
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    found = kernels.locate(input, d, pick is np.argmax, keepdim, values=True)
+    found = kernels.locate(input, d, pick is np.argmax, keepdim, True)
     if found is not None:
         return found
     index = np.expand_dims(pick(widened(input), d), d)
@@ -220,7 +224,7 @@ def _place(name: str, input: Array, dim: int | None, keepdim: bool, pick: Any) -
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
             "reduction dim with the 'dim' argument."
         )
-    found = kernels.locate(input, dim, pick is np.argmax, keepdim, values=False)
+    found = kernels.locate(input, dim, pick is np.argmax, keepdim, False)
     if found is not None:
         return found[1]
     find = getattr(widened(input), name)  # argmax or argmin

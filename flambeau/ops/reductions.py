@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..backends.cpu import reductions as kernels
 from ..backends.cpu.counting import add as add_integers
+from ..backends.cpu.reduction_kernels import as_it_is, over_count
 from .record import Array, composite, reduction
 from .shapes import count, restore_dims, wrap_dim, wrap_dims
 
@@ -54,6 +56,16 @@ def _reduction_name(title: str, node: Any) -> str:
     return f"{title}Backward{int(node.s_dim is not None)}"
 
 
+def _plan_total(x: Array, dim: Any, keepdim: bool, dtype: Any, finish: Any) -> Any:
+    """The launch of a kernel for sums or means in the dtype that `accumulator` says."""
+    work, kind = accumulator(x, dtype)
+    run = kernels.plan_total(x, wrap_dims(dim, x.ndim), work, keepdim, finish)
+    return run if run is None or kind is work else lambda x: run(x).astype(kind)
+
+
+_total = kernels.Planned(_plan_total)
+
+
 @reduction(
     out=True,
     namer=lambda node: _reduction_name("Sum", node),
@@ -68,12 +80,15 @@ def sum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = No
     >>> x.sum(), x.sum(dim=1), x.sum(dim=0, keepdim=True)
     (tensor(10), tensor([3, 7]), tensor([[4, 6]]))
     """
+    total = _total(input, dim, keepdim, dtype, as_it_is)
+    if total is not None:
+        return total
     work, kind = accumulator(input, dtype)
     axes = wrap_dims(dim, input.ndim)
     if work == np.int64 and input.dtype.kind in "iub":
         total = add_integers(input, axes, keepdim)
     else:
-        total = kernels.add(input, axes, work, keepdim)
+        total = np.add.reduce(input, axes, work, keepdims=keepdim)
     if total.__class__ is not np.ndarray:
         total = np.asarray(total)
     return total if kind is work else total.astype(kind, copy=False)
@@ -95,10 +110,15 @@ def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     >>> x.mean(), x.mean(dim=0)
     (tensor(3.), tensor([2., 4.]))
     """
+    out = _total(input, dim, keepdim, dtype, over_count)
+    if out is not None:
+        return out
     _check_inexact("mean", input, dtype)
     work, kind = accumulator(input, dtype)
-    out = np.asarray(kernels.mean(input, wrap_dims(dim, input.ndim), work, keepdim))
-    return out if kind is work else out.astype(kind, copy=False)
+    axes = wrap_dims(dim, input.ndim)
+    total = np.add.reduce(input, axes, work, keepdims=keepdim)
+    out = np.true_divide(total, work.type(math.prod(input.shape[d] for d in axes)))
+    return np.asarray(out).astype(kind, copy=False)
 
 
 @reduction(
@@ -189,8 +209,14 @@ def prod(
     (tensor(24), tensor([ 2, 12]))
     """
     work, kind = accumulator(input, dtype)
-    total = kernels.multiply(input, wrap_dims(dim, input.ndim), work, keepdim)
+    axes = wrap_dims(dim, input.ndim)
+    total = _product(input, axes, work, keepdim)
+    if total is None:
+        total = np.multiply.reduce(input, axes, work, keepdims=keepdim)
     return np.asarray(total).astype(kind, copy=False)
+
+
+_product = kernels.Planned(kernels.plan_product)
 
 
 def _truth(input: Array, result: Any) -> Array:

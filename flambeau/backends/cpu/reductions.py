@@ -161,19 +161,43 @@ def _merge(groups: Sequence[Sequence[Any]]) -> tuple[int, int] | None:
 
 
 def _is_for_kernels(x: Any) -> bool:
-    return x.dtype in FLOATS and x.__class__ is np.ndarray and x.flags.aligned and jit.available()
+    return x.dtype in FLOATS and x.__class__ is np.ndarray and jit.available()
 
 
-_plans: dict[Any, Callable[..., Any] | None] = {}
+_MOST_PLANS = 4096
+Run = Callable[[Any], Any]
 
 
-def _plan(key: Any, make: Callable[[], Callable[..., Any] | None]) -> Callable[..., Any] | None:
-    found = _plans.get(key, _plans)
-    if found is _plans:
-        if len(_plans) > 4096:
-            _plans.clear()
-        found = _plans[key] = make()
-    return found  # type: ignore[return-value]
+class Planned:
+    """An op over dimensions whose launches are remembered by its input's layout and its arguments.
+
+    `plan` makes the launch for an input and arguments; None where no kernel serves.
+    """
+
+    def __init__(self, plan: Callable[..., Run | None]) -> None:
+        self._plan = plan
+        self._known: dict[Any, Run | None] = {}
+
+    def __call__(self, x: Any, dim: Any, *rest: Any) -> Any:
+        """The result; None where no kernel serves, or none was looked for."""
+        if x.size < SMALL:
+            return None
+        if dim.__class__ is not int and dim is not None:
+            if dim.__class__ not in (tuple, list) or {d.__class__ for d in dim} - {int}:
+                return None
+            dim = tuple(dim)
+        key = x.dtype, x.shape, x.strides, dim, rest
+        run = self._known.get(key, self)
+        if run is self:
+            if len(self._known) > _MOST_PLANS:
+                self._known.clear()
+            run = self._known[key] = self._plan(x, dim, *rest)
+        try:
+            return None if run is None else run(x)
+        except TypeError:
+            if x.flags.aligned:
+                raise
+            return None
 
 
 # ---------------------------------------------------------------- sums of expressions
@@ -195,15 +219,20 @@ def fold(
     layout = x.shape, x.strides, x.dtype
     if not _is_for_kernels(x):
         return None
-    key = (expression, *layout, axes, keepdims, dtype, finish)
-    for a in arrays[1:]:
+    for a in arrays:
         if (a.shape, a.strides, a.dtype) != layout or not a.flags.aligned:
             return None
-    run = _plans.get(key)
-    if run is None:
+    key = (expression, *layout, axes, keepdims, dtype, finish)
+    run = _folds.get(key, _folds)
+    if run is _folds:
+        if len(_folds) > _MOST_PLANS:
+            _folds.clear()
         kind = dtype or x.dtype
-        run = _plan(key, lambda: _plan_fold(expression, arrays, axes, keepdims, kind, finish))
+        run = _folds[key] = _plan_fold(expression, arrays, axes, keepdims, kind, finish)
     return None if run is None else run(*arrays)
+
+
+_folds: dict[Any, Any] = {}
 
 
 def _plan_fold(
@@ -225,12 +254,12 @@ def _plan_fold(
     except Unsupported:
         return None
     items, cost = p.items, p.cost(costs.nanoseconds(expression, len(arrays), max(x.itemsize, 4)))
-    split, empty = threads.split, np.empty
+    split, empty, shape = threads.split, np.empty, p.shape
     if not p.rest and not p.order:
 
         def run_whole(*given: Any) -> Any:
-            out = empty(p.shape, dtype)
-            chunks, share = split(items, cost)
+            out = empty(shape, dtype)
+            chunks, share = split(items, cost) if items > 1 else (1, 1)
             launch(chunks, items, share, *given, out, *numbers)
             return out
 
@@ -247,48 +276,27 @@ def _plan_fold(
     return run
 
 
-def add(x: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool = False) -> Any:
-    """The sum over `axes`, computed in `dtype`; float sums meet in float64."""
-    return _total(x, axes, dtype, keepdims, kernels.as_it_is)
+def plan_total(
+    x: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool, finish: Any = kernels.as_it_is
+) -> Run | None:
+    """The launch for sums over `axes`, computed in `dtype`; float sums meet in float64."""
+    if not _is_for_kernels(x) or not (x.dtype == dtype or x.dtype in NARROW):
+        return None
+    return _plan_fold(ITSELF, (x,), axes, keepdims, dtype, finish)
 
 
-def mean(x: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool = False) -> Any:
-    """The mean over `axes`, computed in `dtype`."""
-    return _total(x, axes, dtype, keepdims, kernels.over_count)
-
-
-def _total(x: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool, finish: Any) -> Any:
-    if x.size >= SMALL and (x.dtype == dtype or x.dtype in NARROW):
-        found = fold(ITSELF, (x,), axes, keepdims, dtype, finish)
-        if found is not None:
-            return found
-    total = np.add.reduce(x, axes, dtype, keepdims=keepdims)
-    if finish is kernels.as_it_is:
-        return total
-    return np.true_divide(total, dtype.type(math.prod(x.shape[d] for d in axes)))
-
-
-def multiply(x: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool = False) -> Any:
-    """The product over `axes`, computed in `dtype`."""
-    if x.size >= SMALL and x.dtype == dtype and _is_for_kernels(x):
-        key = ("multiply", x.shape, x.strides, x.dtype, axes, keepdims)
-        run = _plan(key, lambda: _plan_product(x, axes, keepdims))
-        if run is not None:
-            return run(x)
-    return np.multiply.reduce(x, axes, dtype, keepdims=keepdims)
-
-
-def _plan_product(x: Any, axes: tuple[int, ...], keepdims: bool) -> Callable[..., Any] | None:
-    p = lay_out(x, axes, keepdims)
+def plan_product(x: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool) -> Run | None:
+    """The launch for products over `axes`, computed in `dtype`; they meet in float64."""
+    p = lay_out(x, axes, keepdims) if _is_for_kernels(x) and x.dtype == dtype else None
     if p is None or not p.along_rows:
         return None
-    dtype = x.dtype
     kind = np.dtype(np.float64) if p.rest else dtype
     launch = kernels.multiply_rows.prepare(x, np.empty(1, kind), *p.numbers)
+    start = _start(p, launch, p.numbers)
 
     def run(x: Any) -> Any:
         out = np.empty(p.partial, kind)
-        launch(*_chunks(p), x, out, *p.numbers)
+        start(x, out)
         if p.rest:
             with np.errstate(over="ignore", under="ignore"):
                 out = np.multiply.reduce(out, p.rest).astype(dtype)
@@ -297,10 +305,17 @@ def _plan_product(x: Any, axes: tuple[int, ...], keepdims: bool) -> Callable[...
     return run
 
 
-def _chunks(p: Layout, each: float = 0.1) -> tuple[int, int, int]:
-    """What a launch begins with, where an element takes `each` nanoseconds."""
-    chunks, share = threads.split(p.items, p.cost(each))
-    return chunks, p.items, share
+def _start(
+    p: Layout, launch: Callable[..., Any], numbers: Sequence[Any], each: float = 0.1
+) -> Callable[..., None]:
+    """`launch` for all pieces of arrays, where an element takes `each` nanoseconds."""
+    items, cost = p.items, p.cost(each)
+
+    def start(*arrays: Any) -> None:
+        chunks, share = threads.split(items, cost) if items > 1 else (1, 1)
+        launch(chunks, items, share, *arrays, *numbers)
+
+    return start
 
 
 # ---------------------------------------------------------------- norms
@@ -313,34 +328,19 @@ def norm(x: Any, order: float, axes: tuple[int, ...], keepdims: bool) -> Any:
     if order == 1:
         return fold(SIZE, (x,), axes, keepdims)
     if math.isinf(order):
-        return _fold_extreme(x, axes, np.maximum if order > 0 else np.minimum, keepdims, SIZE)
+        return _largest_size(x, axes, np.maximum if order > 0 else np.minimum, keepdims)
     return None
 
 
+_largest_size = Planned(lambda x, *rest: plan_extreme(x, *rest, SIZE))
+
+
 # ---------------------------------------------------------------- extrema
-def extreme(x: Any, axes: tuple[int, ...], ufunc: Any, keepdims: bool = False) -> Any:
-    """The largest (np.maximum) or smallest (np.minimum) element over `axes`; NaN wins."""
-    if x.size >= SMALL:
-        found = _fold_extreme(x, axes, ufunc, keepdims, ITSELF)
-        if found is not None:
-            return found
-    return ufunc.reduce(x, axes, keepdims=keepdims)
-
-
-def _fold_extreme(
-    x: Any, axes: tuple[int, ...], ufunc: Any, keepdims: bool, expression: Expression
-) -> Any:
-    if not _is_for_kernels(x):
-        return None
-    key = (expression, ufunc, x.shape, x.strides, x.dtype, axes, keepdims)
-    run = _plan(key, lambda: _plan_extreme(x, axes, ufunc, keepdims, expression))
-    return None if run is None else run(x)
-
-
-def _plan_extreme(
-    x: Any, axes: tuple[int, ...], ufunc: Any, keepdims: bool, expression: Expression
-) -> Callable[..., Any] | None:
-    p = lay_out(x, axes, keepdims)
+def plan_extreme(
+    x: Any, axes: tuple[int, ...], ufunc: Any, keepdims: bool, expression: Expression = ITSELF
+) -> Run | None:
+    """The launch for the largest (np.maximum) or smallest (np.minimum) over `axes`; NaN wins."""
+    p = lay_out(x, axes, keepdims) if _is_for_kernels(x) else None
     if p is None:
         return None
     dtype, largest = x.dtype, ufunc is np.maximum
@@ -349,32 +349,22 @@ def _plan_extreme(
     else:
         kernel, pick = kernels.extreme_columns, kernels.is_above if largest else kernels.is_below
     launch = kernel.prepare(x, np.empty(1, dtype), *p.numbers, expression, pick)
+    start, whole = _start(p, launch, p.numbers), not p.rest and not p.order
+    shape = p.shape if whole else p.partial
 
     def run(x: Any) -> Any:
-        out = np.empty(p.partial, dtype)
-        launch(*_chunks(p), x, out, *p.numbers)
-        return p.shaped(ufunc.reduce(out, p.rest) if p.rest else out)
+        out = np.empty(shape, dtype)
+        start(x, out)
+        return out if whole else p.shaped(ufunc.reduce(out, p.rest) if p.rest else out)
 
     return run
-
-
-def locate(
-    x: Any, axis: int | None, largest: bool, keepdims: bool, values: bool
-) -> tuple[Any, Any] | None:
-    """The extremes along `axis` (None if not `values`) and their first places; NaN wins.
-
-    With `axis` None the place is one in the flattened array. None where no kernel serves.
-    """
-    if x.size < SMALL or not _is_for_kernels(x):
-        return None
-    key = ("locate", x.shape, x.strides, x.dtype, axis, largest, keepdims, values)
-    run = _plan(key, lambda: _plan_locate(x, axis, largest, keepdims, values))
-    return None if run is None else run(x)
 
 
 def _plan_locate(
     x: Any, axis: int | None, largest: bool, keepdims: bool, values: bool
 ) -> Callable[..., Any] | None:
+    if not _is_for_kernels(x):
+        return None
     if axis is None:
         return _plan_place(x, largest, keepdims) if x.flags.c_contiguous and not values else None
     p = lay_out(x, (axis,), keepdims, cut=False)
@@ -389,12 +379,12 @@ def _plan_locate(
         kernel, pick = kernels.locate_columns, kernels.is_above if largest else kernels.is_below
     example = np.empty(1, dtype) if values else None
     launch = kernel.prepare(x, example, np.empty(1, np.int64), *numbers, pick)
+    start = _start(p, launch, numbers, 0.15)
 
     def run(x: Any) -> tuple[Any, Any]:
         places = np.empty(p.partial, np.int64)
         best = np.empty(p.partial, dtype) if values else None
-        outs = (best, places) if values else (places,)
-        launch(*_chunks(p, 0.15), x, *outs, *numbers)
+        start(x, *((best, places) if values else (places,)))
         return best if best is None else p.shaped(best), p.shaped(places)
 
     return run
@@ -421,32 +411,28 @@ def _plan_place(x: Any, largest: bool, keepdims: bool) -> Callable[..., Any]:
     return run
 
 
+locate = Planned(_plan_locate)
+"""The extremes of x along an axis, and their first places; NaN wins.
+
+Takes the axis, whether they are the largest, `keepdims`, and whether they are wanted themselves:
+if not, the axis may be None, the place is one in the flattened array, and the first result None.
+"""
+
+
 # ---------------------------------------------------------------- spreads
-def spread(x: Any, axes: tuple[int, ...], keepdims: bool) -> tuple[Any, Any] | None:
-    """The sum of squared distances from the mean over `axes`, and the mean, in float64.
-
-    None where no kernel serves. Partial results are joined as Chan, Golub and LeVeque, *Updating
-    Formulae and a Pairwise Algorithm for Computing Sample Variances* (1979), show.
-    """
-    if x.size < SMALL or not _is_for_kernels(x):
-        return None
-    key = ("spread", x.shape, x.strides, x.dtype, axes, keepdims)
-    run = _plan(key, lambda: _plan_spread(x, axes, keepdims))
-    return None if run is None else run(x)
-
-
 def _plan_spread(x: Any, axes: tuple[int, ...], keepdims: bool) -> Callable[..., Any] | None:
-    p = lay_out(x, axes, keepdims)
+    p = lay_out(x, axes, keepdims) if _is_for_kernels(x) else None
     if p is None:
         return None
     kernel = kernels.spread_rows if p.along_rows else kernels.spread_columns
     statics = (ITSELF,) if p.along_rows else ()
     wide = np.empty(1)
     launch = kernel.prepare(x, wide, wide, *p.numbers, *statics)
+    start = _start(p, launch, p.numbers, 0.2)
 
     def run(x: Any) -> tuple[Any, Any]:
         means, spreads = np.empty(p.partial), np.empty(p.partial)
-        launch(*_chunks(p, 0.2), x, means, spreads, *p.numbers)
+        start(x, means, spreads)
         if p.rest:
             weights = np.broadcast_to(p.counts, p.partial)
             count = np.add.reduce(weights, p.rest, keepdims=True)
@@ -456,3 +442,11 @@ def _plan_spread(x: Any, axes: tuple[int, ...], keepdims: bool) -> Callable[...,
         return p.shaped(spreads), p.shaped(means)
 
     return run
+
+
+spread = Planned(_plan_spread)
+"""The sum of squared distances of x from the mean over axes, and the mean, in float64.
+
+Takes the axes and `keepdims`. Partial results are joined as Chan, Golub and LeVeque, *Updating
+Formulae and a Pairwise Algorithm for Computing Sample Variances* (1979), show.
+"""
