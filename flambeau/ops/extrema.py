@@ -38,6 +38,9 @@ def _refuse_complex(name: str, input: Array) -> None:
 
 
 def _extreme(name: str, input: Array, dim: Any, keepdim: bool, pick: Any) -> Array:
+    found = _fold(input, dim, pick, keepdim)
+    if found is not None:
+        return found
     _refuse_complex(name, input)
     dims = wrap_dims(dim, input.ndim)
     if dim is not None and dim not in ((), []):
@@ -48,11 +51,18 @@ def _extreme(name: str, input: Array, dim: Any, keepdim: bool, pick: Any) -> Arr
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
             "reduction dim with the 'dim' argument."
         )
-    found = _fold(input, dims, pick, keepdim)
-    return np.asarray(pick.reduce(input, dims, keepdims=keepdim)) if found is None else found
+    return np.asarray(pick.reduce(input, dims, keepdims=keepdim))
 
 
-_fold = kernels.Planned(kernels.plan_extreme)
+def _plan_extreme(x: Array, dim: Any, *rest: Any) -> Any:
+    return kernels.plan_extreme(x, wrap_dims(dim, x.ndim), *rest)
+
+
+def _plan_locate(x: Array, dim: Any, *rest: Any) -> Any:
+    return kernels.plan_locate(x, None if dim is None else wrap_dim(dim, x.ndim), *rest)
+
+
+_fold, _locate = kernels.Planned(_plan_extreme), kernels.Planned(_plan_locate)
 
 
 @reduction(
@@ -134,14 +144,14 @@ def min_all(input: Array) -> Array:
 
 
 def _along(name: str, input: Array, dim: int, keepdim: bool, pick: Any) -> tuple[Array, Array]:
+    found = _locate(input, dim, pick is np.argmax, keepdim, True)
+    if found is not None:
+        return found
     _refuse_complex(name, input)
     d = check_nonempty(name, input.shape, dim)
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    found = kernels.locate(input, d, pick is np.argmax, keepdim, True)
-    if found is not None:
-        return found
-    index = np.expand_dims(pick(widened(input), d), d)
+    index = pick(widened(input), d, keepdims=True)
     values = np.take_along_axis(input, index, d)
     return (values, index) if keepdim else (values.squeeze(d), index.squeeze(d))
 
@@ -211,6 +221,9 @@ def min(m: Any, input: Array, dim: Any = None, keepdim: bool = False, *, other: 
 
 
 def _place(name: str, input: Array, dim: int | None, keepdim: bool, pick: Any) -> Array:
+    found = _locate(input, dim, pick is np.argmax, keepdim, False)
+    if found is not None:
+        return found[1]
     _refuse_complex(name, input)
     if input.dtype.kind == "b":
         raise RuntimeError(f"{name}(): does not support bool input")
@@ -224,9 +237,6 @@ def _place(name: str, input: Array, dim: int | None, keepdim: bool, pick: Any) -
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
             "reduction dim with the 'dim' argument."
         )
-    found = kernels.locate(input, dim, pick is np.argmax, keepdim, False)
-    if found is not None:
-        return found[1]
     find = getattr(widened(input), name)  # argmax or argmin
     return np.asarray(find(dim, keepdims=keepdim), np.int64)
 

@@ -56,14 +56,18 @@ def _reduction_name(title: str, node: Any) -> str:
     return f"{title}Backward{int(node.s_dim is not None)}"
 
 
-def _plan_total(x: Array, dim: Any, keepdim: bool, dtype: Any, finish: Any) -> Any:
-    """The launch of a kernel for sums or means in the dtype that `accumulator` says."""
-    work, kind = accumulator(x, dtype)
-    run = kernels.plan_total(x, wrap_dims(dim, x.ndim), work, keepdim, finish)
-    return run if run is None or kind is work else lambda x: run(x).astype(kind)
+def _remembered(plan: Any) -> kernels.Planned:
+    """What looks up the launch that `plan` makes for the dtype that `accumulator` says."""
+
+    def plan_op(x: Array, dim: Any, keepdim: bool, dtype: Any, *rest: Any) -> Any:
+        work, kind = accumulator(x, dtype)
+        run = plan(x, wrap_dims(dim, x.ndim), work, keepdim, *rest)
+        return run if run is None or kind is work else lambda x: run(x).astype(kind)
+
+    return kernels.Planned(plan_op)
 
 
-_total = kernels.Planned(_plan_total)
+_total, _product = _remembered(kernels.plan_total), _remembered(kernels.plan_product)
 
 
 @reduction(
@@ -80,7 +84,7 @@ def sum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = No
     >>> x.sum(), x.sum(dim=1), x.sum(dim=0, keepdim=True)
     (tensor(10), tensor([3, 7]), tensor([[4, 6]]))
     """
-    total = _total(input, dim, keepdim, dtype, as_it_is)
+    total = _total(input, dim, keepdim, dtype, kernels.ITSELF, as_it_is)
     if total is not None:
         return total
     work, kind = accumulator(input, dtype)
@@ -110,7 +114,7 @@ def mean(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     >>> x.mean(), x.mean(dim=0)
     (tensor(3.), tensor([2., 4.]))
     """
-    out = _total(input, dim, keepdim, dtype, over_count)
+    out = _total(input, dim, keepdim, dtype, kernels.ITSELF, over_count)
     if out is not None:
         return out
     _check_inexact("mean", input, dtype)
@@ -135,6 +139,9 @@ def nansum(input: Array, dim: Any = None, keepdim: bool = False, *, dtype: Any =
     >>> flambeau.nansum(flambeau.tensor([1.0, flambeau.nan, 2.5]))
     tensor(3.5000)
     """
+    total = _total(input, dim, keepdim, dtype, kernels.UNLESS_NAN, as_it_is)
+    if total is not None:
+        return total
     if dtype is not None and dtype.is_complex:
         raise NotImplementedError(f"nansum is not implemented for '{dtype.title}'")
     if input.dtype.kind == "c":
@@ -208,15 +215,12 @@ def prod(
     >>> x.prod(), x.prod(dim=1)
     (tensor(24), tensor([ 2, 12]))
     """
+    total = _product(input, dim, keepdim, dtype)
+    if total is not None:
+        return total
     work, kind = accumulator(input, dtype)
-    axes = wrap_dims(dim, input.ndim)
-    total = _product(input, axes, work, keepdim)
-    if total is None:
-        total = np.multiply.reduce(input, axes, work, keepdims=keepdim)
+    total = np.multiply.reduce(input, wrap_dims(dim, input.ndim), work, keepdims=keepdim)
     return np.asarray(total).astype(kind, copy=False)
-
-
-_product = kernels.Planned(kernels.plan_product)
 
 
 def _truth(input: Array, result: Any) -> Array:

@@ -10,6 +10,8 @@ from typing import Any
 
 def wrap_dim(dim: int, ndim: int) -> int:
     """`dim` counted from the front; IndexError if a tensor of `ndim` dimensions has no such one."""
+    if dim.__class__ is not int:
+        dim = _as_index(dim)
     bound = max(ndim, 1)
     if not -bound <= dim < bound:
         raise IndexError(
@@ -17,6 +19,13 @@ def wrap_dim(dim: int, ndim: int) -> int:
             f"{dim})"
         )
     return dim + bound if dim < 0 else dim
+
+
+def _as_index(dim: Any) -> int:
+    try:
+        return operator.index(dim)
+    except TypeError:
+        raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}") from None
 
 
 def wrap_own_dim(dim: int, ndim: int) -> int:
@@ -36,7 +45,7 @@ def wrap_dims(dim: Any, ndim: int) -> tuple[int, ...]:
     if dim is None or (isinstance(dim, (tuple, list)) and not dim):
         return _EVERY[ndim] if ndim < len(_EVERY) else tuple(range(ndim))
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
-    wrapped = tuple(wrap_dim(operator.index(d), ndim) for d in dims)
+    wrapped = tuple(wrap_dim(d, ndim) for d in dims)
     if len(set(wrapped)) != len(wrapped):
         repeated = next(d for d in wrapped if wrapped.count(d) > 1)
         raise RuntimeError(f"dim {repeated} appears multiple times in the list of dims")

@@ -27,6 +27,7 @@ SHAPES = [
     (9000, 1),
     (2500, 2),
 ]
+locate = reductions.Planned(reductions.plan_locate)
 EXTREMES = {np.maximum: amax, np.minimum: amin}
 NARROW = [np.float16, ml_dtypes.bfloat16]
 
@@ -124,7 +125,7 @@ def test_places_of_extrema(largest):
         x = np.round(x, 1)  # ties
         axis = axes[0] if len(axes) == 1 else None
         values = axis is not None
-        found = reductions.locate(x, axis, largest, keepdims, values)
+        found = locate(x, axis, largest, keepdims, values)
         if found is None:
             continue
         np.testing.assert_array_equal(found[1], pick(x, axis=axis, keepdims=keepdims))
@@ -143,7 +144,7 @@ def test_nan_wins(axis):
         np.testing.assert_array_equal(
             EXTREMES[ufunc].forward(x, axes), ufunc.reduce(x, axes), err_msg=ufunc.__name__
         )
-        places = reductions.locate(x, axis, ufunc is np.maximum, False, False)[1]
+        places = locate(x, axis, ufunc is np.maximum, False, False)[1]
         np.testing.assert_array_equal(places, pick(x, axis))
     assert np.isnan(ops.sum.forward(x, (0, 1)))
     assert np.isnan(reductions.spread(x, (0, 1), False)[0])
@@ -231,3 +232,11 @@ def test_what_a_remembered_launch_must_not_serve(op):
             op.forward(x, dim)
     with pytest.raises(IndexError):
         op.forward(x, 2)
+
+
+def test_sums_without_nan():
+    rng = np.random.default_rng(5)
+    for x, axes, keepdims in cases(5):
+        holed = np.where(rng.random(x.shape) < 0.1, np.nan, x).astype(x.dtype)
+        truth = np.nansum(holed.astype(np.float64), axes, keepdims=keepdims)
+        close(ops.nansum.forward(holed, axes, keepdims), truth, x.dtype, np.sqrt(x.size))

@@ -156,12 +156,12 @@ def extreme_rows(
         stop = min(start + piece, columns)
         at = row * step
         best = f(x=x[at + start])
-        strange = 0
+        strange = isnan(best)
         for j in simd(at + start, at + stop):
             v = f(x=x[j])
             best = pick(best, v)
             strange |= isnan(v)
-        out[item] = select(strange != 0, T(nan), best)
+        out[item] = select(strange, T(nan), best)
 
 
 @inline
@@ -169,10 +169,10 @@ def find(x: Any, start: Any, stop: Any, wanted: Any) -> Any:
     """The first element from `start` to `stop` that is `wanted`; the first NaN if that is NaN."""
     for at in range(start, stop, 256):
         end = min(at + 256, stop)
-        seen = 0
+        seen = x[at] == wanted
         for j in simd(at, end):
             seen |= (x[j] == wanted) | isnan(x[j])
-        if seen != 0:
+        if seen:
             for j in range(at, end):
                 if x[j] == wanted or (isnan(wanted) and isnan(x[j])):
                     return j
@@ -194,11 +194,11 @@ def locate_rows(
     for row in range(first, last):
         start, stop = row * step, row * step + columns
         best = x[start]
-        strange = 0
+        strange = isnan(best)
         for j in simd(start, stop):
             best = pick(best, x[j])
             strange |= isnan(x[j])
-        best = select(strange != 0, T(nan), best)
+        best = select(strange, T(nan), best)
         places[row] = find(x, start, stop, best) - start
         if out is not None:
             out[row] = best

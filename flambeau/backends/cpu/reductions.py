@@ -30,6 +30,7 @@ _TALL = 256
 ITSELF = trace(lambda m, x: x)
 SIZE = trace(lambda m, x: m.abs(x))
 SQUARE = trace(lambda m, x: x * x)
+UNLESS_NAN = trace(lambda m, x: m.where(m.isnan(x), 0, x))
 
 
 class Layout(NamedTuple):
@@ -277,12 +278,12 @@ def _plan_fold(
 
 
 def plan_total(
-    x: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool, finish: Any = kernels.as_it_is
+    x: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool, expression: Expression, finish: Any
 ) -> Run | None:
-    """The launch for sums over `axes`, computed in `dtype`; float sums meet in float64."""
+    """The launch for sums of `expression` over `axes`, computed in `dtype`, meeting in float64."""
     if not _is_for_kernels(x) or not (x.dtype == dtype or x.dtype in NARROW):
         return None
-    return _plan_fold(ITSELF, (x,), axes, keepdims, dtype, finish)
+    return _plan_fold(expression, (x,), axes, keepdims, dtype, finish)
 
 
 def plan_product(x: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool) -> Run | None:
@@ -360,9 +361,14 @@ def plan_extreme(
     return run
 
 
-def _plan_locate(
+def plan_locate(
     x: Any, axis: int | None, largest: bool, keepdims: bool, values: bool
-) -> Callable[..., Any] | None:
+) -> Run | None:
+    """The launch for the extremes of `x` along `axis`, and their first places; NaN wins.
+
+    If no `values` are wanted, the first result is None, and the axis may be None: the place is one
+    in the flattened array.
+    """
     if not _is_for_kernels(x):
         return None
     if axis is None:
@@ -409,14 +415,6 @@ def _plan_place(x: Any, largest: bool, keepdims: bool) -> Callable[..., Any]:
         return None, np.full(shape, place, np.int64)
 
     return run
-
-
-locate = Planned(_plan_locate)
-"""The extremes of x along an axis, and their first places; NaN wins.
-
-Takes the axis, whether they are the largest, `keepdims`, and whether they are wanted themselves:
-if not, the axis may be None, the place is one in the flattened array, and the first result None.
-"""
 
 
 # ---------------------------------------------------------------- spreads
