@@ -556,3 +556,17 @@ def test_normals_are_normal() -> None:
         expected = np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in ordered])
         distance = np.abs(expected - (np.arange(20_000) + 0.5) / 20_000).max()
         assert distance < 1.95 / math.sqrt(20_000)  # Kolmogorov and Smirnov, at 0.1 %
+
+
+@pytest.mark.parametrize("kind", ["distinct", "ties", "mostly zero"])
+def test_few_of_many_choices_are_those_of_a_stable_sort(kind: str, monkeypatch: Any) -> None:
+    weights = np.random.default_rng(0).random((3, 200)).astype(F32)
+    if kind == "mostly zero":
+        weights[1:, 3:] = 0
+    noise = np.ones(weights.size, F32) if kind == "ties" else weights[::-1].ravel() + 0.5
+    weights = np.round(weights * 5) if kind == "ties" else weights
+    generator = Generator()
+    monkeypatch.setattr(generator, "exponential", lambda count, dtype: noise)
+    race = -(weights / noise.reshape(weights.shape))
+    expected = np.argsort(race, axis=-1, kind="stable")[:, :6]
+    np.testing.assert_array_equal(generator.multinomial(weights, 6), expected)

@@ -42,6 +42,7 @@ _NUMPY = {
     **dict.fromkeys(
         ("asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"), (350.0, 5.0)
     ),
+    **dict.fromkeys(("logical_and", "logical_or", "logical_xor", "logical_not"), (350.0, 0.7)),
     "atan2": (500.0, 8.0),
     "pow": (1200.0, 1.0),
     **dict.fromkeys(("fmod", "remainder", "floor_divide"), (1700.0, 4.0)),

@@ -144,8 +144,10 @@ def is_constant(e: Expression, value: float) -> bool:
 
 
 def apply(name: str, *args: Any) -> Expression:
-    """The expression ``name(*args)``, without the multiplications and additions that do nothing."""
+    """The expression ``name(*args)``, without what does nothing: factors of 1, nought decimals."""
     lifted = tuple(map(lift, args))
+    if name == "round_to" and is_constant(lifted[1], 0):
+        return Expression("round", lifted[0])
     if name in ("mul", "true_divide") and is_constant(lifted[1], 1):
         return lifted[0]
     if name == "mul":

@@ -81,29 +81,37 @@ class Kernel:
         self._statics = [i for i, p in enumerate(self._parameters) if p.is_static]
         self._passed = [i for i, p in enumerate(self._parameters) if not p.is_static]
         self._launchers: dict[Any, Callable[..., Any]] = {}
+        self._prepared: dict[Any, Callable[..., Any]] = {}
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}>"
 
     def __call__(self, items: int, cost: int, *args: Any) -> None:
         """Run over `items`, sharing them among threads where `cost` for each makes that pay."""
-        key = (
-            *[None if args[i] is None else args[i].dtype for i in self._arrays],
-            *[args[i] for i in self._statics],
-        )
+        key = tuple(self._kinds(args))
         launcher = self._launchers.get(key) or self._specialise(key, args)
         chunks, size = threads.split(items, cost * UNIT)
         if self._statics:
             args = tuple([args[i] for i in self._passed])
         launcher(chunks, items, size, *args)
 
-    def prepare(self, *args: Any) -> Callable[..., Any]:
+    def prepare(self, *args: Any, as_words: bool = False) -> Callable[..., Any]:
         """Compile for arguments like `args`, for whoever launches it often.
 
         The function returned takes the number of chunks, of items and of items in a chunk, then
-        the arguments that are neither Static nor None.
+        the arguments that are neither Static nor None. With `as_words` it takes any arrays of
+        elements as large as T, and leaves it to the caller that they are aligned.
         """
-        return self._bind(args)[0]
+        key = (as_words, *self._kinds(args))
+        launch = self._prepared.get(key)
+        if launch is None:
+            launch = self._prepared[key] = self._bind(args, as_words)[0]
+        return launch
+
+    def _kinds(self, args: tuple[Any, ...]) -> list[Any]:
+        """What of the arguments tells one specialisation from another."""
+        kinds = [None if args[i] is None else args[i].dtype for i in self._arrays]
+        return kinds + [args[i] for i in self._statics]
 
     def python(self, items: int, *args: Any) -> None:
         """Compute the same in plain Python, one element after the other, on flat arrays."""
@@ -121,7 +129,9 @@ class Kernel:
         self._launchers[key] = launcher
         return launcher
 
-    def _bind(self, args: tuple[Any, ...]) -> tuple[Callable[..., Any], list[int], int]:
+    def _bind(
+        self, args: tuple[Any, ...], as_words: bool = False
+    ) -> tuple[Callable[..., Any], list[int], int]:
         """The machine code for arguments like `args`, which words it takes, and of how many."""
         if len(args) != len(self._parameters):
             raise TypeError(f"{self.name} takes {len(self._parameters)} arguments, got {len(args)}")
@@ -140,7 +150,8 @@ class Kernel:
                 continue
             if p.element:
                 elements[p.name] = self._element(p, a, types)
-                letters.append(f"a:{_spell(a.dtype)}")
+                loose = as_words and p.element == "T"
+                letters.append("a" if loose else f"a:{_spell(a.dtype)}")
             else:
                 letters.append(p.letter)
         statics = {p.name: a for p, a in zip(self._parameters, args, strict=True) if p.is_static}

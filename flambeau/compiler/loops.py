@@ -302,8 +302,8 @@ def render_alike(name: str, count: int) -> str:
     """The IR of ``i64 name(i64* words)``: whether arrays are contiguous and of one shape.
 
     The words are the bytes of an element, then for each of `count` arrays its address, rank,
-    lengths and steps. The answer is -1 if not, else eight times the number of elements, plus a bit
-    for each array (the first the lowest) that is a single number, which fits any shape.
+    lengths and steps. The answer is -1 if not, else 16 times the number of elements, plus a bit for
+    each array (at most four, the first the lowest) that is a single number, which fits any shape.
     """
     loads = "\n".join(
         f"  %{word}{i}.at = getelementptr i64, ptr %words, i64 {1 + 4 * i + k}\n"
@@ -380,9 +380,9 @@ next:
   br i1 %more, label %axis, label %yes
 yes:
   %count = sdiv i64 %wider, %size
-  %eight = shl i64 %count, 3
-  %bits = and i64 %sum, 7
-  %all = or i64 %eight, %bits
+  %shifted = shl i64 %count, 4
+  %bits = and i64 %sum, 15
+  %all = or i64 %shifted, %bits
   ret i64 %all
 no:
   ret i64 -1

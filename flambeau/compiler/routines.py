@@ -18,7 +18,7 @@ from .microkernel import Tile, tile_for
 from .vectors import VOID
 
 # The IR is scheduled by hand: LLVM's passes over it cost time and gain nothing.
-OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
+_OPTIONS = jit.Options(level=0, vectorize=False, slp=False, unroll=False)
 
 
 class Routine(NamedTuple):
@@ -43,7 +43,7 @@ def load(
     routines that it `needs`.
     """
     return jit.load_or_build(
-        f"{title}_{kind}", "1", lambda: str(build()), options=OPTIONS,
+        f"{title}_{kind}", "1", lambda: str(build()), options=_OPTIONS,
         bindings={routine.name: _find(routine, kind) for routine in needs},
     )  # fmt: skip
 

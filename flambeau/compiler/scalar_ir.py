@@ -267,11 +267,19 @@ class ScalarWriter:
     def decay(self, x: Value) -> Value:
         """e**x for x up to 80: half the work of `exp`; 0 where the result is below normal range."""
         t, f = x.type, self.const
+        one, least = (127 << 23, -87.33) if t == "float" else (1023 << 52, -708.39)
+        bits, y = self._split_power(x)
+        bits = self.emit(f"add {bits.type} {bits.name}, {one}", bits.type)
+        power = self.emit(f"bitcast {bits.type} {bits.name} to {t}", t)
+        y = self.fma(y, power, power)
+        return self.select(self.compare("olt", x, f(least, t)), f(0.0, t), y)
+
+    def _split_power(self, x: Value) -> tuple[Value, Value]:
+        """The bits of 2**n over those of 1, and expm1(r), for x = n ln 2 + r of moderate size."""
+        t, f = x.type, self.const
         # Added to a number, `magic` leaves its integral part in the lowest bits.
-        integer, shift, one, magic, least = (
-            ("i32", 23, 127 << 23, 1.5 * 2**23, -87.33)
-            if t == "float"
-            else ("i64", 52, 1023 << 52, 1.5 * 2**52, -708.39)
+        integer, shift, magic = (
+            ("i32", 23, 1.5 * 2**23) if t == "float" else ("i64", 52, 1.5 * 2**52)
         )
         shifted = self.fma(x, f(_LOG2E, t), f(magic, t))
         n = self.binary("fsub", shifted, f(magic, t))
@@ -280,11 +288,7 @@ class ScalarWriter:
         r = self.fma(n, f(-low, t), r)
         y = self.fma(self.polynomial(r, _EXP[t]), self.binary("fmul", r, r), r)
         i = self.emit(f"bitcast {t} {shifted.name} to {integer}", integer)
-        i = self.emit(f"shl {integer} {i.name}, {shift}", integer)
-        i = self.emit(f"add {integer} {i.name}, {one}", integer)
-        power = self.emit(f"bitcast {integer} {i.name} to {t}", t)
-        y = self.fma(y, power, power)
-        return self.select(self.compare("olt", x, f(least, t)), f(0.0, t), y)
+        return self.emit(f"shl {integer} {i.name}, {shift}", integer), y
 
     def expm1_of_positive(self, x: Value) -> Value:
         """e**x - 1 for 0 <= x < 88."""
@@ -295,13 +299,13 @@ class ScalarWriter:
     def expm1(self, x: Value) -> Value:
         """e**x - 1, exact for small x."""
         t, f = x.type, self.const
-        nan = self.compare("uno", x, x)
-        safe = self.clamp(x, -40.0, 89.0 if t == "float" else 710.0)
-        n, p = self.power_less_one(self.select(nan, f(0.0, t), safe))
+        bits, p = self._split_power(self.clamp(x, -40.0, 89.0 if t == "float" else 710.0))
         # Half of 2**n does not overflow where the result does not.
-        s = self._power(self.binary("fsub", n, f(1.0, t)))
+        half = 126 << 23 if t == "float" else 1022 << 52
+        bits = self.emit(f"add {bits.type} {bits.name}, {half}", bits.type)
+        s = self.emit(f"bitcast {bits.type} {bits.name} to {t}", t)
         y = self.fma(p, s, self.binary("fsub", s, f(0.5, t)))
-        return self.select(nan, x, self.binary("fadd", y, y))
+        return self.binary("fadd", y, y)  # NaN for NaN, as p is
 
     def log(self, x: Value) -> Value:
         """The natural logarithm."""

@@ -100,6 +100,11 @@ def split(count: int, cost: float, multiple: int = 1) -> tuple[int, int]:
     return -(-count // size), size
 
 
+def alone(cost: float) -> float:
+    """Return from how many iterations on `split` may share them; see there for `cost`."""
+    return _FORK / cost
+
+
 def native_addresses() -> tuple[int, int]:
     """Return the addresses of `pool_run(function, words, chunks)` and of its readiness flag.
 

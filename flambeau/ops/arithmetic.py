@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import dtypes
 from .promotion import is_number
-from .record import TO_FLOAT, Array, composite, pointwise
+from .record import TO_FLOAT, Array, Op, composite, pointwise
 
 _LOG2 = math.log(2.0)
 
@@ -299,22 +299,64 @@ addcdiv = pointwise(
     tensor([2., 4.])
     """,
 )
-lerp = pointwise(
-    "lerp(input, end, weight)",
+lerp_each = pointwise(
+    "lerp_each(input, end, weight)",
     lambda m, x, y, w: m.where(m.abs(w) < 0.5, x + w * (y - x), y - (y - x) * (1 - w)),
     partials=(
         lambda m, weight: 1 - weight,
         lambda m, weight: weight,
         lambda m, input, end: end - input,
     ),
+    method=False,
+    inplace=False,
+    out=False,
     refuse="biBd",
     numbers="last",
-    doc="""`input` + `weight` * (`end` - `input`); `weight` is a number or a tensor.
+    node="LerpBackward1",
+    doc="input + weight * (end - input), from the nearer end.",
+)
+
+
+def _lerp(name: str, formula: Any, doc: str) -> Op:
+    """`lerp_each` for numbers `weight` that are nearer to one end."""
+    return pointwise(
+        f"{name}(input, end, weight=0.0)",
+        formula,
+        partials=(lambda m, weight: 1 - weight, lambda m, weight: weight),
+        method=False,
+        inplace=False,
+        out=False,
+        refuse="biBd",
+        numbers="none",
+        node="LerpBackward0",
+        doc=doc,
+    )
+
+
+lerp_near = _lerp(
+    "lerp_near",
+    lambda m, x, y, w: x + w * (y - x),
+    "input + weight * (end - input), for a small weight.",
+)
+lerp_far = _lerp(
+    "lerp_far",
+    lambda m, x, y, w: y - (y - x) * (1 - w),
+    "end - (1 - weight) * (end - input), for a weight near 1.",
+)
+
+
+@composite(out=True, inplace=True, through=True)
+def lerp(m: Any, input: Array, end: Array, weight: Any) -> Array:
+    """`input` + `weight` * (`end` - `input`); `weight` is a number or a tensor.
 
     >>> flambeau.lerp(flambeau.tensor([0.0, 10.0]), flambeau.tensor([8.0, 20.0]), 0.25)
     tensor([ 2.0000, 12.5000])
-    """,
-)
+    """
+    if not isinstance(weight, (int, float)):
+        return m.lerp_each(input, end, weight)
+    return (m.lerp_near if abs(weight) < 0.5 else m.lerp_far)(input, end, weight)
+
+
 hypot = pointwise(
     "hypot(input, other)",
     lambda m, x, y: m.hypot(x, y),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.cpu.layout import contiguous, repeated, rolled
+from ..backends.cpu.layout import flipped, repeated, rolled
 from ..devices import contiguous_format
 from .promotion import common_dtype, is_number
 from .record import Array, Arrays, composite, shape_from_values, structured
@@ -27,7 +27,7 @@ def flip(input: Array, dims: Any) -> Array:
     if not isinstance(dims, (tuple, list)):
         raise TypeError(f"flip(): argument 'dims' must be tuple of ints, not {type(dims).__name__}")
     axes = wrap_dims(dims, input.ndim) if dims else ()
-    return contiguous(np.flip(input, axes)) if axes and input.size else input.copy()
+    return flipped(input, axes) if axes and input.size else input.copy()
 
 
 @composite()
@@ -236,13 +236,14 @@ def meshgrid(m: Any, *tensors: Any, indexing: str | None = None) -> tuple[Array,
         if m.dtype(t) is not m.dtype(tensors[0]):
             raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
     swap = indexing == "xy" and len(tensors) >= 2
-    lines = [m.reshape(t, (-1,)) for t in tensors]
+    lines = [t if t.ndim else m.reshape(t, (1,)) for t in tensors]
     order = [1, 0, *range(2, len(lines))] if swap else list(range(len(lines)))
     shape = tuple(lines[i].shape[0] for i in order)
     grids = []
     for number, line in enumerate(lines):
-        spread = m.reshape(line, [-1 if i == number else 1 for i in order])
-        grids.append(m.expand(spread, shape))
+        if number != order[-1]:
+            line = m.reshape(line, [-1 if i == number else 1 for i in order])
+        grids.append(m.expand(line, shape))
     return tuple(grids)
 
 

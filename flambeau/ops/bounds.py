@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ..backends.cpu.elementwise import Fused
-from ..compiler.expressions import trace
-from .record import Array, composite, pointwise, structured
+from .record import Array, composite, pointwise
 
 _NUMBERS = (int, float)
 
@@ -138,32 +134,20 @@ clamp_both = pointwise(
 )
 
 
-@structured(
-    method=False,
-    node="ClampBackward1",
+clamp_float = pointwise(
+    "clamp_float(input, low=0.0, high=1.0)",
+    lambda m, x, low, high: m.minimum(m.maximum(x, low), high),
     grad={
         "input": lambda m, g, input, low, high: m.where(
-            m.logical_and(m.ge(input, low), m.le(input, high)), g, 0
+            m.logical_and(input >= low, input <= high), g, 0
         )
     },
-)
-def clamp_float(input: Array, low: float, high: float) -> Array:
-    """A float32 or float64 array, but at least `low` and then at most `high` (numbers)."""
-    if input.size < _CLAMP.least:
-        return _clamp(input, low, high)
-    return _CLAMP(input, *(np.asarray(bound, input.dtype) for bound in (low, high)))
-
-
-def _clamp(input: Array, low: Any, high: Any) -> Array:
-    out = np.maximum(input, low)
-    return np.minimum(out, high, out=out if out.ndim else None)
-
-
-_CLAMP = Fused(
-    "clamp",
-    trace(lambda m, input, low, high: m.minimum(m.maximum(input, low), high)),
-    ("input", "low", "high"),
-    _clamp,
+    method=False,
+    inplace=False,
+    out=False,
+    refuse="bic",
+    node="ClampBackward1",
+    doc="input in floating point, but at least low and then at most high (numbers).",
 )
 
 
@@ -182,7 +166,6 @@ def clamp(m: Any, input: Array, min: Any = None, max: Any = None) -> Array:
         return m.clamp_min(input, min)
     if min is None:
         return m.clamp_max(input, max)
-    numbers = type(min) in _NUMBERS and type(max) in _NUMBERS
-    if numbers and m.dtype(input).plain_float and not getattr(m, "writes", False):
+    if type(min) in _NUMBERS and type(max) in _NUMBERS and m.dtype(input).plain_float:
         return m.clamp_float(input, min, max)
     return m.clamp_both(input, min, max)

@@ -242,7 +242,7 @@ def equal(m: Any, input: Array, other: Array) -> bool:
     >>> flambeau.equal(x, flambeau.tensor([1, 2])), flambeau.equal(x, flambeau.tensor([1]))
     (True, False)
     """
-    return tuple(input.shape) == tuple(other.shape) and bool(m.all(m.eq(input, other)))
+    return input.shape == other.shape and bool(m.all(m.eq(input, other)))
 
 
 @composite(

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .record import Array, composite
+from .. import dtypes
+from ..backends.cpu import vector_products
+from .record import Array, composite, structured
 from .shapes import wrap_own_dim
 
 
@@ -23,7 +25,22 @@ def outer(m: Any, input: Array, vec2: Array) -> Array:
         raise RuntimeError(
             f"outer: Expected 1-D argument self and vec2, but got {input.ndim}-D and {vec2.ndim}-D"
         )
+    kind = m.dtype(input)
+    if kind is m.dtype(vec2) and kind in (dtypes.float32, dtypes.float64):
+        return m.outer_product(input, vec2)
     return m.unsqueeze(input, 1) * vec2
+
+
+@structured(
+    method=False,
+    grad={
+        "input": lambda m, g, vec2: m.mv(g, vec2),
+        "vec2": lambda m, g, input: m.mv(m.t(g), input),
+    },
+)
+def outer_product(input: Array, vec2: Array) -> Array:
+    """All products of two real vectors of one dtype, (N,), (M,) -> (N, M)."""
+    return vector_products.outer(input, vec2)
 
 
 @composite(out=True)
@@ -54,10 +71,12 @@ def kron(m: Any, input: Array, other: Array) -> Array:
     n = max(input.ndim, other.ndim)
     a = (1,) * (n - input.ndim) + tuple(input.shape)
     b = (1,) * (n - other.ndim) + tuple(other.shape)
-    spread_a = tuple(s for pair in zip(a, (1,) * n, strict=True) for s in pair)
-    spread_b = tuple(s for pair in zip((1,) * n, b, strict=True) for s in pair)
-    product = m.reshape(input, spread_a) * m.reshape(other, spread_b)
-    return m.reshape(product, tuple(x * y for x, y in zip(a, b, strict=True)))
+    spread_a, spread_b, shape = [], [], []
+    for rows, columns in zip(a, b, strict=True):
+        spread_a += (rows, 1)
+        spread_b += (1, columns)
+        shape.append(rows * columns)
+    return m.reshape(m.reshape(input, spread_a) * m.reshape(other, spread_b), shape)
 
 
 # ---------------------------------------------------------------- contractions

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu import small_factors
 from ..compiler import blas_threads
 from ..errors import LinAlgError
 from .promotion import title
@@ -139,6 +140,9 @@ def linalg_qr(A: Array, mode: str = "reduced") -> tuple[Array, Array]:
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', "
             "or 'complete'"
         )
+    found = small_factors.qr(A) if mode == "reduced" else None
+    if found is not None:
+        return found
     with blas_threads.for_matrices(A):
         if mode == "r":
             return np.empty(0, A.dtype), np.linalg.qr(A, "r")

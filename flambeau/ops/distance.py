@@ -143,7 +143,8 @@ def cosine_similarity(m: Any, x1: Array, x2: Array, dim: int = 1, eps: float = 1
             f"{common.title}"
         )
     x1, x2 = (t if m.dtype(t) is common else m.cast(t, common) for t in (x1, x2))
-    x1, x2 = m.broadcast_tensors(x1, x2)
+    if x1.shape != x2.shape:
+        x1, x2 = m.broadcast_tensors(x1, x2)
     first = m.clamp_min(m.linalg_vector_norm(x1, 2, dim, True), eps)
     second = m.clamp_min(m.linalg_vector_norm(x2, 2, dim, True), eps)
     return m.sum((x1 / first) * (x2 / second), dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ def _letter(i: Any) -> str:
     return _LETTERS[i]
 
 
+@functools.lru_cache(maxsize=1024)
 def _labels(text: str, ndim: int, place: int) -> tuple[Any, ...]:
     """One label for each dimension: letters, and negative numbers for what ``...`` covers."""
     found: list[Any] = []
@@ -127,10 +129,15 @@ def _sum_out(m: Any, t: _Term, keep: set[Any]) -> _Term:
     return _Term(m.sum(t.array, gone), tuple(x for x in t.labels if x in keep))
 
 
+def _permuted(m: Any, array: Any, axes: tuple[int, ...]) -> Any:
+    return array if axes == tuple(range(len(axes))) else m.permute(array, axes)
+
+
 def _arrange(m: Any, t: _Term, order: list[Any]) -> Any:
     """The operand with its dimensions in `order`; size one where it has no such label."""
     present = [x for x in order if x in t.labels]
-    array = m.permute(t.array, tuple(t.labels.index(x) for x in present))
+    axes = tuple(t.labels.index(x) for x in present)
+    array = _permuted(m, t.array, axes)
     if len(present) == len(order):
         return array
     sizes = dict(zip(present, array.shape, strict=True))
@@ -139,6 +146,8 @@ def _arrange(m: Any, t: _Term, order: list[Any]) -> Any:
 
 def _spread(m: Any, t: _Term, labels: list[Any], sizes: dict[Any, int]) -> _Term:
     """The operand with those of `labels` at full size that it has at size one."""
+    if not labels:
+        return t
     shape = tuple(
         sizes[x] if x in labels else n for x, n in zip(t.labels, t.array.shape, strict=True)
     )
@@ -170,12 +179,12 @@ def _contract(m: Any, a: _Term, b: _Term, keep: set[Any], sizes: dict[Any, int])
 
     sizes_of = dict(zip(a.labels, a.array.shape, strict=True))
     sizes_of.update(zip(b.labels, b.array.shape, strict=True))
-    left = m.reshape(
-        _arrange(m, a, [*batch, *own_a, *summed]), (fold(batch), fold(own_a), fold(summed))
-    )
-    right = m.reshape(
-        _arrange(m, b, [*batch, *summed, *own_b]), (fold(batch), fold(summed), fold(own_b))
-    )
+    left = _arrange(m, a, [*batch, *own_a, *summed])
+    right = _arrange(m, b, [*batch, *summed, *own_b])
+    if not batch and len(own_a) == len(own_b) == len(summed) == 1:
+        return _Term(m.mm(left, right), labels)
+    left = m.reshape(left, (fold(batch), fold(own_a), fold(summed)))
+    right = m.reshape(right, (fold(batch), fold(summed), fold(own_b)))
     product = (
         m.bmm(left, right)
         if batch
@@ -223,6 +232,8 @@ def einsum(m: Any, equation: Any, *operands: Arrays) -> Any:
         keep = {*out, *(x for t in terms[place:] for x in t.labels)}
         term = _contract(m, term, other, keep, sizes)
     term = _sum_out(m, term, set(out))
-    result = m.permute(term.array, tuple(term.labels.index(x) for x in out))
+    axes = tuple(term.labels.index(x) for x in out)
+    # What is made of one operand is a view of it, never itself.
+    result = m.permute(term.array, axes) if len(terms) == 1 else _permuted(m, term.array, axes)
     full = tuple(sizes[x] for x in out)
     return result if tuple(result.shape) == full else m.expand(result, full)

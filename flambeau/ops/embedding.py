@@ -52,7 +52,7 @@ def embedding(
     """
     if weight.ndim != 2:
         raise RuntimeError(f"'weight' must be 2-D (embedding: got shape {list(weight.shape)})")
-    if indices.dtype.name not in ("int64", "int32"):
+    if indices.dtype != np.int64 and indices.dtype != np.int32:
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
             f"Long, Int; but got {title(indices)} instead (while checking arguments for embedding)"

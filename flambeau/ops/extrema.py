@@ -12,6 +12,7 @@ from ..backends.cpu import sorting
 from .promotion import title, unsupported, widened
 from .record import Array, composite, reduction
 from .shapes import check_nonempty, restore_dims, wrap_dim, wrap_dims
+from .sorting import by_rows
 
 
 def _share_among_equals(m: Any, g: Any, x: Any, out: Any, dim: Any, keepdim: bool) -> Any:
@@ -263,17 +264,13 @@ def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
 
 
 # ---------------------------------------------------------------- by rank
-def _by_row(find: Any, x: Array, d: int, how: Any) -> Array:
-    """What `find` gives for each row along `d`, with a dimension of size one there."""
-    lead = (*x.shape[:d], 1, *x.shape[d + 1 :])
-    if not x.size:
-        return np.zeros(lead, np.int64)
-    rows = np.ascontiguousarray(np.moveaxis(widened(x), d, -1)).reshape(-1, x.shape[d])
-    return find(rows, how).reshape(lead)
-
-
-def _take(x: Array, index: Array, d: int, keepdim: bool) -> tuple[Array, Array]:
-    values = np.take_along_axis(x, index, d)
+def _chosen(x: Array, d: int, keepdim: bool, find: Any, *how: Any) -> tuple[Array, Array]:
+    """The element of each row along `d` whose number `find` tells, and that number."""
+    if x.size:
+        values, index = by_rows(lambda r: sorting.picked(r, find(r, *how)[:, None]), x, d)
+    else:
+        lead = (*x.shape[:d], 1, *x.shape[d + 1 :])
+        values, index = np.empty(lead, x.dtype), np.empty(lead, np.int64)
     return (values, index) if keepdim else (values.squeeze(d), index.squeeze(d))
 
 
@@ -302,7 +299,7 @@ def kthvalue(input: Array, k: int, dim: int = -1, keepdim: bool = False) -> tupl
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    return _take(input, _by_row(sorting.nth, input, d, k - 1), d, keepdim)
+    return _chosen(input, d, keepdim, sorting.nth, k - 1)
 
 
 def _median_along(input: Array, dim: int, keepdim: bool, ignore_nan: bool) -> tuple[Array, Array]:
@@ -311,7 +308,7 @@ def _median_along(input: Array, dim: int, keepdim: bool, ignore_nan: bool) -> tu
     d = check_nonempty(name, input.shape, dim)
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    return _take(input, _by_row(sorting.median, input, d, ignore_nan), d, keepdim)
+    return _chosen(input, d, keepdim, sorting.median, ignore_nan)
 
 
 @reduction(
@@ -405,16 +402,4 @@ def mode(input: Array, dim: int = -1, keepdim: bool = False) -> tuple[Array, Arr
     d = check_nonempty("mode", input.shape, dim)
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    x = np.moveaxis(widened(input), d, -1)
-    order = np.argsort(x, -1, kind="stable")
-    ranked = np.take_along_axis(x, order, -1)
-    place = np.arange(x.shape[-1])
-    fresh = np.concatenate(
-        [np.ones((*x.shape[:-1], 1), bool), ranked[..., 1:] != ranked[..., :-1]], -1
-    )
-    start = np.maximum.accumulate(np.where(fresh, place, 0), -1)
-    run = place - start
-    # argmax finds the first longest run, which has the smallest value; it ends at its last element.
-    last = np.argmax(run, -1, keepdims=True)
-    index = np.moveaxis(np.take_along_axis(order, last, -1), -1, d)
-    return _take(input, index, d, keepdim)
+    return _chosen(input, d, keepdim, sorting.mode)

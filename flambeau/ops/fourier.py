@@ -14,24 +14,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..backends.cpu import spectra
 from .record import Array, composite, structured
 
 _OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
-
-
-def _unsign_zeros(out: Array, axes: Sequence[int], forward: bool) -> None:
-    """Make the imaginary zeros of a real array's transform positive where PyTorch's are so.
-
-    Half of it is computed and the rest its conjugate image, which has negative zeros. PyTorch
-    leaves those in the image, and only where one dimension is transformed.
-    """
-    if len(axes) == 1:
-        if not forward:
-            return
-        axis = axes[0]
-        out = out[(*(slice(None),) * axis, slice(out.shape[axis] // 2 + 1))]
-    imaginary = out.imag
-    imaginary += 0.0
 
 
 # ---------------------------------------------------------------- primitives
@@ -46,12 +32,7 @@ def fft_c2c(input: Array, dim: Sequence[int], norm: str, forward: bool) -> Array
     """The transform of complex (or real) numbers along the dimensions `dim`, complex."""
     if not input.size or not dim:
         return input.astype(np.result_type(input.dtype, np.complex64))
-    from scipy import fft
-
-    out = (fft.fftn if forward else fft.ifftn)(input, axes=dim, norm=norm)
-    if input.dtype.kind == "f":
-        _unsign_zeros(out, dim, forward)
-    return out
+    return spectra.whole(input, dim, norm, forward)
 
 
 def _from_half(m: Any, g: Any, dim: Any, norm: str, shape: Any) -> Any:
@@ -70,9 +51,7 @@ def fft_r2c(input: Array, dim: Sequence[int], norm: str) -> Array:
         shape = list(input.shape)
         shape[dim[-1]] = shape[dim[-1]] // 2 + 1
         return np.zeros(shape, np.result_type(input.dtype, np.complex64))
-    from scipy import fft
-
-    return fft.rfftn(input, axes=dim, norm=norm)
+    return spectra.to_half(input, dim, norm)
 
 
 def _to_half(m: Any, g: Any, dim: Any, norm: str) -> Any:
@@ -100,10 +79,8 @@ def fft_c2r(input: Array, dim: Sequence[int], norm: str, last_dim_size: int) -> 
         shape = list(input.shape)
         shape[dim[-1]] = last_dim_size
         return np.zeros(shape, input.real.dtype)
-    from scipy import fft
-
-    sizes = [input.shape[d] for d in dim[:-1]]
-    return fft.irfftn(input, s=[*sizes, last_dim_size], axes=dim, norm=norm)
+    sizes = [*(input.shape[d] for d in dim[:-1]), last_dim_size]
+    return spectra.from_half(input, sizes, dim, norm)
 
 
 # ---------------------------------------------------------------- arguments

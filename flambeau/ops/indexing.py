@@ -42,6 +42,8 @@ def _raw(key: Any) -> tuple[Any, ...]:
 )
 def advanced_index(input: Array, key: Any) -> Array:
     """``input[key]`` where `key` holds slices and index arrays."""
+    if _names_few_places(key, 4096):
+        return np.asarray(input[key], order="C")
     rows = _as_rows(input.shape, key)
     if rows is not None:
         found = kernels.take_rows(input.reshape(rows.shape), rows.places, rows.axis, rows.wrap)
@@ -57,6 +59,13 @@ def _is_mask(key: Any, x: Array) -> bool:
     if len(key) != 1 or not x.ndim:
         return False
     return bool(key[0].dtype == bool and key[0].shape == x.shape)
+
+
+def _names_few_places(key: Any, few: int) -> bool:
+    """Whether `key` is several arrays and nothing else, the first of which is of few elements."""
+    if len(key) < 2 or any(k.__class__ is not np.ndarray for k in key):
+        return False
+    return bool(key[0].size < few)
 
 
 class _Rows(NamedTuple):
@@ -113,15 +122,22 @@ def _add_at_key(out: Array, key: Any, values: Array) -> None:
     if all(k.dtype == bool for k in arrays):
         out[key] += values
         return
+    if _names_few_places(key, 1024) and out.dtype.itemsize > 2:
+        np.add.at(out, key, values)
+        return
     rows = _as_rows(out.shape, key) if out.flags.c_contiguous else None
     if rows is None:
         _add_at_places(out, key, values)
         return
-    places = _wrapped(rows.places, rows.shape[rows.axis]).reshape(-1)
-    target = out.reshape(rows.shape)
-    shape = (*target.shape[: rows.axis], *rows.places.shape, *target.shape[rows.axis + 1 :])
-    flat = (*target.shape[: rows.axis], places.size, *target.shape[rows.axis + 1 :])
-    add_rows_along(target, rows.axis, places, np.broadcast_to(values, shape).reshape(flat))
+    places = _wrapped(rows.places, rows.shape[rows.axis]) if rows.wrap else rows.places
+    if not kernels.is_inside(places, rows.shape[rows.axis]):
+        _add_at_places(out, key, values)  # NumPy names the index that is out of range
+        return
+    outer, inner = rows.shape[: rows.axis], rows.shape[rows.axis + 1 :]
+    shape = (*outer, *places.shape, *inner)
+    spread = values if values.shape == shape else np.broadcast_to(values, shape)
+    flat = spread.reshape(*outer, places.size, *inner)
+    add_rows_along(out.reshape(rows.shape), rows.axis, places.reshape(-1), flat)
 
 
 def _wrapped(index: Array, n: int) -> Array:
@@ -157,13 +173,13 @@ def index_put(input: Array, indices: Any, values: Array, accumulate: bool = Fals
     if accumulate:
         _add_at_key(input, key, values.astype(input.dtype, copy=False))
     else:
-        input[key] = values
+        selection_kernels.put_at(input, key, values)
 
 
 @writing(method=False, grad={"input": lambda m, g, key: m.emptied(g, key)})
 def emptied(input: Array, key: Any) -> None:
     """`input` with zeros at ``[key]``."""
-    input[key] = 0
+    selection_kernels.put_at(input, key, np.zeros((), input.dtype))
 
 
 # ---------------------------------------------------------------- along a dimension
@@ -171,7 +187,7 @@ def check_index(name: str, index: Array, n: int, d: int) -> None:
     """Refuse indices that are no integers or lie outside [0, n)."""
     if index.dtype.kind not in "iu" or index.dtype.itemsize < 4:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {title(index)}")
-    if index.size and (index.min() < 0 or index.max() >= n):
+    if not kernels.is_inside(index, n):
         bad = index[(index < 0) | (index >= n)].reshape(-1)[0]
         kind = RuntimeError if name.startswith(("gather", "scatter")) else IndexError
         raise kind(f"{name}(): index {bad} is out of bounds for dimension {d} with size {n}")
@@ -180,7 +196,7 @@ def check_index(name: str, index: Array, n: int, d: int) -> None:
 def _aligned(name: str, input: Array, dim: int, index: Array) -> tuple[Array, Array, int]:
     """`input` cut to the size of `index` in all other dimensions; both with a dimension."""
     d = wrap_dim(dim, input.ndim)
-    if max(input.ndim, 1) != max(index.ndim, 1):
+    if input.ndim != index.ndim and max(input.ndim, 1) != max(index.ndim, 1):
         raise RuntimeError(
             f"Index tensor must have the same number of dimensions as input tensor ({name}: "
             f"shapes {list(index.shape)} and {list(input.shape)})"
@@ -357,13 +373,35 @@ def take_along_dim(m: Any, input: Array, indices: Array, dim: int | None = None)
             f"but got {input.ndim} dimensions for input, and {indices.ndim} dimensions for indices"
         )
     d = wrap_own_dim(dim, input.ndim)
-    indices = m.where(indices < 0, indices + input.shape[d], indices)
-    shapes = [list(input.shape), list(indices.shape)]
-    for s in shapes:
-        s[d] = 1
-    common = np.broadcast_shapes(*map(tuple, shapes))
-    wide = [(*common[:d], t.shape[d], *common[d + 1 :]) for t in (input, indices)]
-    return m.gather(m.expand(input, wide[0]), d, m.expand(indices, wide[1]))
+    places = m.counted_from_start(indices, input.shape[d])
+    a, b = tuple(input.shape), tuple(indices.shape)
+    if a != b:
+        common = np.broadcast_shapes((*a[:d], *a[d + 1 :]), (*b[:d], *b[d + 1 :]))
+        input = m.expand(input, (*common[:d], a[d], *common[d:]))
+        places = m.expand(places, (*common[:d], b[d], *common[d:]))
+    return m.gather(input, d, places)
+
+
+@structured(method=False, excuse="indices")
+def counted_from_start(input: Array, size: int) -> Array:
+    """Indices of a dimension of `size`, of which the negative ones count from its end."""
+    few = input.size < kernels.FEW
+    places = None if few else kernels.flat_places([input], (size,))
+    return _wrapped(input, size) if places is None else places
+
+
+@structured(method=False, excuse="classes")
+def one_hot_rows(input: Array, classes: int) -> Array:
+    """Rows of as many `classes` that are 1 at a class of `input` and 0 elsewhere, int64.
+
+    IndexError for a number that is no class.
+    """
+    if not kernels.is_inside(input, classes):
+        raise IndexError(f"one_hot_rows(): a number of input {list(input.shape)} is no class")
+    out = np.zeros((*input.shape, classes), np.int64)
+    starts = np.arange(0, out.size, classes)
+    out.reshape(-1)[starts + input.reshape(-1)] = 1
+    return out
 
 
 # ---------------------------------------------------------------- writing rows

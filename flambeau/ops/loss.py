@@ -43,6 +43,8 @@ def _as_samples(name: str, input: Any, target: Any, weight: Any) -> tuple[int, i
 def _flattened(name: str, input: Any, target: Any, weight: Any) -> tuple[Any, Any]:
     """Scores (N, C, B) and int64 targets (N, B), without B where it is 1."""
     n, classes, rest = _as_samples(name, input, target, weight)
+    if input.ndim == 2 and target.dtype == np.int64:
+        return input, target
     shape = (n,) if rest == 1 else (n, rest)
     chosen = target.reshape(shape).astype(np.int64, copy=False)
     return input.reshape(n, classes, *shape[1:]), chosen
@@ -147,10 +149,11 @@ def nll_loss(
 
 
 def _check_batch(name: str, input: Any, target: Any) -> None:
-    if input.ndim > 1 and target.ndim and target.shape[0] != input.shape[0]:
+    shape, sizes = tuple(input.shape), tuple(target.shape)
+    if len(shape) > 1 and sizes and sizes[0] != shape[0]:
         raise ValueError(
-            f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-            f"({target.shape[0]}). ({name}: input {list(input.shape)}, target {list(target.shape)})"
+            f"Expected input batch_size ({shape[0]}) to match target batch_size ({sizes[0]}). "
+            f"({name}: input {list(shape)}, target {list(sizes)})"
         )
 
 
@@ -324,7 +327,7 @@ def cross_entropy_loss(
     """
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    same = tuple(target.shape) == tuple(input.shape) and m.dtype(target).is_floating_point
+    same = m.dtype(target).is_floating_point and tuple(target.shape) == tuple(input.shape)
     if not same:
         _check_batch("cross_entropy", input, target)
         return m.cross_entropy_of_classes(

@@ -9,7 +9,9 @@ import numpy as np
 
 from .. import dtypes
 from ..backends.cpu import matmul as kernels
+from ..backends.cpu import reductions
 from ..backends.cpu.narrow_matmul import int_matmul
+from ..compiler.expressions import trace
 from .promotion import lifted, title, unsupported
 from .readers import RAW
 from .record import Array, composite, structured
@@ -225,6 +227,17 @@ def _check_vectors(name: str, a: Any, b: Any) -> None:
         )
 
 
+_PRODUCT = trace(lambda m, x, y: x * y)
+_LONG = 1 << 16
+"""Elements of vectors that are worth several threads, where BLAS takes one."""
+
+
+def _sum_of_products(a: Array, b: Array) -> Array:
+    shared = a.size >= _LONG and a.dtype.itemsize > 2
+    total = reductions.fold(_PRODUCT, (a, b), (0,)) if shared else None
+    return np.asarray(kernels.matmul(a, b)) if total is None else total
+
+
 @structured(out=True, grad={
     "input": lambda m, g, tensor: g * conjugate(m, tensor),
     "tensor": lambda m, g, input: g * conjugate(m, input),
@@ -237,7 +250,7 @@ def dot(input: Array, tensor: Array) -> Array:
     """
     _check_vectors("dot", input, tensor)
     _check_dtypes("dot", input, tensor)
-    return np.asarray(kernels.matmul(input, tensor))
+    return _sum_of_products(input, tensor)
 
 
 @structured(out=True, grad={
@@ -253,7 +266,7 @@ def vdot(input: Array, other: Array) -> Array:
     """
     _check_vectors("vdot", input, other)
     _check_dtypes("vdot", input, other)
-    return np.asarray(kernels.matmul(np.conj(input), other))
+    return _sum_of_products(np.conj(input) if input.dtype.kind == "c" else input, other)
 
 
 @structured(out=True, grad=_PRODUCT_RULES, namer=_product_name, aliases=("linalg_matmul",))

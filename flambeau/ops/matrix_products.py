@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes
-from .record import Array, composite
+from ..backends.cpu import vector_products
+from ..backends.cpu.precision import widened
+from .record import Array, composite, structured
 from .shapes import wrap_dim, wrap_own_dim
 
 
@@ -41,8 +43,26 @@ def linalg_cross(m: Any, input: Array, other: Array, *, dim: int = -1) -> Array:
             f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[d]} and "
             f"{other.shape[d]}"
         )
-    turned = [(m.roll(x, -1, d), m.roll(x, -2, d)) for x in (input, other)]
-    return turned[0][0] * turned[1][1] - turned[0][1] * turned[1][0]
+    a, b = m.dtype(input), m.dtype(other)
+    if a is not b:
+        kind = dtypes.promote_types(a, b)
+        input, other = m.cast(input, kind), m.cast(other, kind)
+    if input.shape != other.shape:
+        input, other = m.broadcast_tensors(input, other)
+    return m.cross_product(input, other, d - input.ndim)
+
+
+@structured(
+    method=False,
+    grad={
+        "input": lambda m, g, other, dim: m.cross_product(m.conj(other), g, dim),
+        "other": lambda m, g, input, dim: m.cross_product(g, m.conj(input), dim),
+    },
+)
+def cross_product(input: Array, other: Array, dim: int) -> Array:
+    """The cross product of vectors along `dim`, counted from the back, of one shape and dtype."""
+    x, y = widened(input), widened(other)
+    return vector_products.cross(x, y, x.ndim + dim).astype(input.dtype, copy=False)
 
 
 @composite(method=False, out=True)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backends.cpu.layout import cast, contiguous, with_format
+from ..backends.cpu.layout import cast, copied, with_format
+from ..devices import preserve_format
 from .promotion import is_number
 from .record import Array, composite, structured
 
@@ -22,22 +23,10 @@ def clone(input: Array, *, memory_format: Any = None) -> Array:
     >>> x, y
     (tensor([0., 0.]), tensor([1., 0.]))
     """
-    if memory_format is not None:
-        made = with_format(input, memory_format)
-        return made.copy(order="K") if made is input else made
-    return input.copy(order="K") if _is_dense(input) else contiguous(input)
-
-
-def _is_dense(d: Array) -> bool:
-    """Whether the elements fill their memory without gaps or overlaps."""
-    if d.flags.c_contiguous:
-        return True
-    step = d.dtype.itemsize
-    for n, s in sorted(zip(d.shape, d.strides, strict=True), key=lambda p: p[1]):
-        if n != 1 and s != step:
-            return False
-        step *= n
-    return True
+    if memory_format is None or memory_format is preserve_format:
+        return copied(input)
+    made = with_format(input, memory_format)
+    return copied(input) if made is input else made
 
 
 @structured(

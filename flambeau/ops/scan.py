@@ -9,7 +9,9 @@ import numpy as np
 
 from .. import dtypes
 from ..backends.cpu import scans
+from ..backends.cpu.elementwise import Fused
 from ..backends.cpu.scalars import logaddexp
+from ..compiler.expressions import trace
 from .promotion import is_half, is_number, title, widened
 from .record import Array, composite, structured
 from .reductions import accumulator
@@ -195,15 +197,37 @@ def diff(
     if not n:
         return m.clone(input)
     d = wrap_dim(dim, input.ndim)
-    x = m.cat([p for p in (prepend, input, append) if p is not None], d)
+    parts = [p for p in (prepend, input, append) if p is not None]
+    x = m.cat(parts, d) if len(parts) > 1 else input
     for _ in range(min(n, x.shape[d])):
         size = x.shape[d]
         if not size:
             break
-        after, before = m.narrow(x, d, 1, size - 1), m.narrow(x, d, 0, size - 1)
-        bools = str(m.dtype(x)) == "torch.bool"
-        x = m.logical_xor(after, before) if bools else m.sub(after, before)
-    return x
+        if m.dtype(x) is dtypes.bool_:
+            x = m.logical_xor(m.narrow(x, d, 1, size - 1), m.narrow(x, d, 0, size - 1))
+        else:
+            x = m.differences(x, d - x.ndim)
+    return m.clone(x) if x is input else x
+
+
+def _back_differences(m: Any, g: Any, dim: int) -> Any:
+    edges = [0, 0] * (-1 - dim) + [1, 1]
+    return m.neg(m.differences(m.constant_pad_nd(g, edges), dim))
+
+
+@structured(method=False, grad={"input": _back_differences})
+def differences(input: Array, dim: int) -> Array:
+    """The differences of neighbours along `dim`, which is counted from the back."""
+    x = widened(input)
+    lead = (slice(None),) * (x.ndim + dim)
+    pair = x[(*lead, slice(1, None))], x[(*lead, slice(None, -1))]
+    out = np.subtract(*pair) if x.size < _LARGE else _DIFFERENCE(*pair)
+    return out.astype(input.dtype, copy=False)
+
+
+_LARGE = 1 << 13
+"""Elements from which a kernel subtracts neighbours faster than NumPy."""
+_DIFFERENCE = Fused("difference", trace(lambda m, x, y: x - y), ("x", "y"), np.subtract)
 
 
 def _pairs(m: Any, y: Any, d: int) -> tuple[Any, Any, int]:

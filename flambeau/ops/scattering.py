@@ -24,23 +24,25 @@ def _checked(name: str, input: Array, dim: int, index: Array, src: Array | None)
         )
     if not index.size:
         return d
-    if max(input.ndim, 1) != max(index.ndim, 1):
+    if input.ndim != index.ndim and max(input.ndim, 1) != max(index.ndim, 1):
         raise RuntimeError(
             f"Index tensor must have the same number of dimensions as self tensor ({name}: shapes "
             f"{list(index.shape)} and {list(input.shape)})"
         )
     if src is not None:
-        if max(src.ndim, 1) != max(index.ndim, 1):
+        if src.ndim != index.ndim and max(src.ndim, 1) != max(index.ndim, 1):
             raise RuntimeError(
                 f"Index tensor must have the same number of dimensions as src tensor ({name}: "
                 f"shapes {list(index.shape)} and {list(src.shape)})"
             )
-        if any(k > n for k, n in zip(index.shape, src.shape or (1,), strict=False)):
+        if index.shape != src.shape and any(
+            k > n for k, n in zip(index.shape, src.shape or (1,), strict=False)
+        ):
             raise RuntimeError(
                 f"Expected index {list(index.shape)} to be no larger than src {list(src.shape)} "
                 f"({name})"
             )
-    for axis, k in enumerate(index.shape):
+    for axis, k in enumerate(index.shape if index.shape != input.shape else ()):
         if axis != d and input.ndim and k > input.shape[axis]:
             raise RuntimeError(
                 f"Expected index {list(index.shape)} to be no larger than self "
@@ -60,7 +62,9 @@ def _fold_in(name: str, out: Array, d: int, index: Array, src: Array, reduce: st
 
 
 def _cut(src: Array, index: Array) -> Array:
-    return src[tuple(slice(k) for k in index.shape)] if index.ndim == src.ndim else src
+    if index.ndim != src.ndim or index.shape == src.shape:
+        return src
+    return src[tuple(slice(k) for k in index.shape)]
 
 
 def _source_gradient(m: Any, g: Any, dim: int, index: Any, shape: Any) -> Any:

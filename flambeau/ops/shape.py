@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -278,6 +279,10 @@ def movedim(m: Any, input: Array, source: Any, destination: Any) -> Array:
             f"{source} and {destination}"
         )
     n = input.ndim
+    if source.__class__ is destination.__class__ is int and -n <= source < n > destination >= -n:
+        order = list(range(n))
+        order.insert(destination % n, order.pop(source))
+        return m.permute(input, order)
     here = [wrap_dim(d, n) for d in _listed(source)]
     there = [wrap_dim(d, n) for d in _listed(destination)]
     if len(here) != len(there):
@@ -351,23 +356,32 @@ def expand(input: Array, size: Any, *, implicit: bool = False) -> Array:
 
 def _repeated(input: Array, size: Any) -> Array | None:
     """`expand` of row-major memory to sizes that are all given; None for anything else."""
-    extra = len(size) - input.ndim
-    if extra < 0 or not input.flags.c_contiguous or input.dtype.kind == "V":
+    if not input.flags.c_contiguous or input.dtype.kind == "V":
         return None
-    steps = [0] * extra
-    if extra and min(size[:extra]) < 0:
-        return None
-    for n, old, step in zip(size[extra:], input.shape, input.strides, strict=True):
-        if n != old and (old != 1 or n < 0):
-            return None
-        steps.append(step if n == old else 0)
     try:
+        steps = _steps(tuple(size), input.shape, input.strides)
+        if steps is None:
+            return None
         out: Array = np.ndarray(size, input.dtype, input, 0, steps)
     except (TypeError, ValueError):
         return None
     if out.size > input.size:
         out.flags.writeable = False
     return out
+
+
+@functools.lru_cache(maxsize=1024)
+def _steps(size: Any, shape: Any, strides: Any) -> tuple[int, ...] | None:
+    """The strides with which an array is seen in the sizes `size`; None if one is not given."""
+    extra = len(size) - len(shape)
+    if extra < 0 or min(size[:extra], default=0) < 0:
+        return None
+    steps = [0] * extra
+    for n, old, step in zip(size[extra:], shape, strides, strict=True):
+        if n != old and (old != 1 or n < 0):
+            return None
+        steps.append(step if n == old else 0)
+    return tuple(steps)
 
 
 @composite()

@@ -40,8 +40,9 @@ _EVERY = tuple(tuple(range(n)) for n in range(9))
 
 def wrap_dims(dim: Any, ndim: int) -> tuple[int, ...]:
     """One dimension, several, or (None or empty) all of them, as a tuple without repeats."""
-    if dim.__class__ is int and -ndim <= dim < ndim:
-        return (dim % ndim,)
+    one = dim[0] if dim.__class__ is tuple and len(dim) == 1 else dim
+    if one.__class__ is int and -ndim <= one < ndim:
+        return (one % ndim,)
     if dim is None or (isinstance(dim, (tuple, list)) and not dim):
         return _EVERY[ndim] if ndim < len(_EVERY) else tuple(range(ndim))
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)

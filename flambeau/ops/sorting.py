@@ -7,40 +7,35 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import sorting as kernels
-from ..backends.cpu.indexing import take_along
+from ..backends.cpu.layout import contiguous
 from .promotion import is_number, title, widened
 from .record import Array, composite, shape_from_values, structured
 from .shapes import at_dim, wrap_dim
 
 
-def _order(x: Array, d: int, descending: bool) -> Array:
-    """The stable order of `x` along `d`; NaN counts as the largest."""
+def _sorted(x: Array, d: int, descending: bool) -> tuple[Array, Array]:
+    """`x` in its stable order along `d`, and that order; NaN counts as the largest."""
     if x.dtype.kind == "c":
         raise RuntimeError("Sort does not support complex dtypes on CPU")
     if not x.size:
-        return np.zeros(x.shape, np.int64)
-    return from_rows(kernels.order_rows(as_rows(widened(x), d), descending), x, d)
+        return x.copy(), np.zeros(x.shape, np.int64)
+    return by_rows(kernels.sort_rows, x, d, descending)
 
 
-def as_rows(x: Array, d: int) -> Array:
-    """`x` as a contiguous matrix whose rows run along dimension `d`."""
-    if d != x.ndim - 1:
-        x = np.moveaxis(x, d, -1)
-    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-
-
-def from_rows(rows: Array, x: Array, d: int) -> Array:
-    """What belongs to the rows of ``as_rows(x, d)``, with its columns along `d` again."""
-    if d == x.ndim - 1:
-        return rows.reshape(*x.shape[:-1], rows.shape[1])
-    lead = (*x.shape[:d], *x.shape[d + 1 :])
-    return np.ascontiguousarray(np.moveaxis(rows.reshape(*lead, rows.shape[1]), -1, d))
-
-
-def _taken(x: Array, order: Array, d: int) -> Array:
-    found = take_along(x, order, d)
-    assert found is not None
-    return found
+def by_rows(function: Any, x: Array, d: int, *given: Any) -> tuple[Array, Array]:
+    """What `function` makes of the rows of `x` along `d`: elements of each, and their numbers."""
+    last = d == x.ndim - 1
+    lines = contiguous(widened(x) if last else widened(x).swapaxes(d, -1))
+    rows = lines if lines.ndim == 2 else lines.reshape(-1, lines.shape[-1])
+    values, numbers = function(rows, *given)
+    if lines.ndim != 2:
+        lead = (*lines.shape[:-1], -1)
+        values, numbers = values.reshape(lead), numbers.reshape(lead)
+    if values.dtype != x.dtype:
+        values = values.astype(x.dtype)
+    if last:
+        return values, numbers
+    return contiguous(values.swapaxes(d, -1)), contiguous(numbers.swapaxes(d, -1))
 
 
 @structured(
@@ -64,8 +59,7 @@ def sort_along(input: Array, dim: int, descending: bool) -> tuple[Array, Array]:
     d = wrap_dim(dim, input.ndim)
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    order = _order(input, d, descending)
-    return _taken(input, order, d), order
+    return _sorted(input, d, descending)
 
 
 @composite(out=True)
@@ -133,11 +127,11 @@ def topk(
         raise RuntimeError(f"selected index k out of range: {k}")
     if not input.ndim:
         return input.copy(), np.asarray(0)
-    if 0 < 2 * k <= n:
-        order = from_rows(kernels.smallest(as_rows(widened(input), d), k, largest), input, d)
-    else:
-        order = np.ascontiguousarray(_order(input, d, largest)[at_dim(d, slice(k))])
-    return _taken(input, order, d), order
+    if k and input.size and input.dtype.kind != "c":
+        return by_rows(kernels.smallest, input, d, k, largest)
+    values, order = _sorted(input, d, largest)
+    some = at_dim(d, slice(k))
+    return np.ascontiguousarray(values[some]), np.ascontiguousarray(order[some])
 
 
 # ---------------------------------------------------------------- unique elements

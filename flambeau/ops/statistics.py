@@ -24,7 +24,10 @@ def _variance(input: Array, dim: Any, correction: float, keepdim: bool) -> Array
     if found is not None:
         return np.asarray(np.true_divide(found[0], freedom))
     x = widened(input)
-    apart = x - x.mean(axes, keepdims=True) if x.size else x
+    apart = x
+    if x.size:
+        n = math.prod([x.shape[d] for d in axes])
+        apart = x - np.add.reduce(x, axes, keepdims=True) / x.dtype.type(n)
     square = apart.real**2 + apart.imag**2 if x.dtype.kind == "c" else np.square(apart)
     total = np.add.reduce(square, axes, keepdims=keepdim)
     return np.asarray(np.true_divide(total, square.dtype.type(freedom)))
@@ -317,8 +320,6 @@ def _check_quantile(name: str, m: Any, x: Any, q: Any, interpolation: str) -> No
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
     if q.ndim > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
-    if not m.holds(m.all(m.logical_and(q >= 0, q <= 1))):
-        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
 
 
 def _quantile(
@@ -328,7 +329,11 @@ def _quantile(
         if not 0 <= q <= 1:
             raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q}")
         q = m.number(float(q), x)
-    _check_quantile(name, m, x, q, interpolation)
+        _check_quantile(name, m, x, q, interpolation)
+    else:
+        _check_quantile(name, m, x, q, interpolation)
+        if not m.holds(m.all(m.logical_and(q >= 0, q <= 1))):
+            raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     shape, flat = tuple(x.shape), dim is None
     d = 0 if flat else wrap_dim(dim, x.ndim)
     ranked = m.reshape(x, (-1,)) if flat or not shape else m.movedim(x, d, -1)
@@ -337,18 +342,18 @@ def _quantile(
     if not math.prod(shape):
         raise RuntimeError(f"{name}() input tensor must be non-empty")
     points = m.reshape(q, (-1,))
-    unknown = m.isnan(ranked)
     if skip:
-        known = m.sum(m.logical_not(unknown), -1, True)
+        known = m.sum(m.logical_not(m.isnan(ranked)), -1, True)
         rank = m.clamp_min(points * (m.cast(known, m.dtype(x)) - 1), 0)
-    else:
-        rank = points * (n - 1) + m.mul(m.narrow(m.cast(unknown, m.dtype(x)), -1, 0, 1), 0)
-        rank = m.where(m.any(unknown, -1, True), float(n - 1), rank)
-    values = m.movedim(_between(m, ranked, rank, interpolation), -1, 0)
-    if keepdim:
-        kept = (1,) * len(shape) if flat or not shape else (*shape[:d], 1, *shape[d + 1 :])
-        values = m.reshape(values, (values.shape[0], *kept))
-    return values if q.ndim else m.reshape(values, tuple(values.shape[1:]))
+    else:  # a NaN is the last, and every quantile then
+        unknown = m.isnan(m.narrow(ranked, -1, n - 1, 1))
+        rank = m.where(unknown, float(n - 1), points * (n - 1))
+    values = _between(m, ranked, rank, interpolation)
+    values = m.movedim(values, -1, 0) if q.ndim else m.select(values, -1, 0)
+    if not keepdim:
+        return values
+    kept = (1,) * len(shape) if flat or not shape else (*shape[:d], 1, *shape[d + 1 :])
+    return m.reshape(values, (*q.shape, *kept))
 
 
 def _between(m: Any, ranked: Any, rank: Any, interpolation: str) -> Any:

@@ -306,8 +306,8 @@ def binary_cross_entropy(
         )
     if math.prod(input.shape):
         for name, x in (("input", input), ("target", target)):
-            plain, dims = m.constant(x), tuple(range(x.ndim))
-            if not (m.holds(m.amin(plain, dims) >= 0) and m.holds(m.amax(plain, dims) <= 1)):
+            plain = m.constant(x)
+            if not (m.holds(m.amin(plain) >= 0) and m.holds(m.amax(plain) <= 1)):
                 raise RuntimeError(f"all elements of {name} should be between 0 and 1")
     return _weighted(m, input, target, "binary_cross_entropy_terms", weight, reduction)
 

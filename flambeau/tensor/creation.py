@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.grad_mode import FAST
+from ..backends.cpu.layout import filled
 from ..compiler import allocator
 from ..devices import CPU, resolve_device, strided
 from . import core
@@ -387,7 +388,7 @@ def finish(array: Any, out: Any, device: Any, requires_grad: bool, pin_memory: b
 
 
 _filled("zeros", np.zeros, "A tensor of zeros.")
-_filled("ones", np.ones, "A tensor of ones.")
+_filled("ones", lambda shape, kind: filled(shape, kind, 1), "A tensor of ones.")
 _filled("empty", np.empty, "A tensor whose values are whatever was in its memory.")
 
 
@@ -406,8 +407,10 @@ def full(
     """A tensor of `size` filled with one number; the dtype is inferred from the number."""
     value = fill_value._d.item() if isinstance(fill_value, TensorCore) else fill_value
     kind = storage_dtype(dtype or dtypes.scalar_dtype(value))
-    array = allocate(np.empty, sizes((size,)), kind)
-    array.fill(dtypes.cast_number(value, kind)[()])
+    number = dtypes.cast_number(value, kind)[()]
+    array = allocate(lambda shape, kind: filled(shape, kind, number), sizes((size,)), kind)
+    if out is device is None and not (requires_grad or pin_memory):
+        return from_array(array)
     return finish(array, out, device, requires_grad, pin_memory)
 
 

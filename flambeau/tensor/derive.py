@@ -44,7 +44,7 @@ def derive_composite(op: Op) -> Callable[..., Any]:
 
 def derive_pointwise(op: Op) -> Callable[..., Any]:
     """The public function of an element-wise op: all parameters, and ``out``."""
-    short = len(op.tensors) <= 2 and all(p in op.defaults for p in op.params)
+    short = len(op.tensors) <= 3 and all(p in op.defaults for p in op.params)
     tensors = "".join(f"{n}, " for n in op.tensors)
     params = ", ".join(f"{p!r}: {p}" for p in op.params)
     space: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """The short element-wise functions, written out from a record's scalar expression.
 
-An op of one or two tensors becomes a function that a reader could have written by hand: unwrap,
+An op of up to three tensors becomes a function that a reader could have written by hand: unwrap,
 test dtypes, compute, wrap, make a node. Its node class gets the rendered derivative for arrays
 (``bw``) and for tensors (``bwg``). What the short function does not cover, it passes on to
 `apply.pointwise`. The generated source can be read: ``generated.source_of("mul")``.
@@ -20,6 +20,7 @@ from ..backends.cpu.elementwise import Fused
 from ..compiler.expressions import (
     BUILDER,
     Expression,
+    Rendering,
     inputs_of,
     lift,
     parameters,
@@ -31,6 +32,7 @@ from ..ops.readers import NumpyNames
 from ..ops.record import COMPARE, TO_FLOAT, Op
 from . import apply, core
 from .arguments import argument_text
+from .constants import Constants, fits_all, name_constants
 from .generated import compile_source
 from .instances import allocator
 from .storage import INFERENCE, Storage
@@ -40,11 +42,12 @@ REAL = frozenset((float, int))
 
 def scalar_array(t: dtypes.dtype, value: float) -> Any:
     """`value` as a 0-d array of dtype `t`, remembered."""
-    found = t.scalars.get(value)
+    key: Any = value or str(value)  # 0.0 and -0.0 are equal
+    found = t.scalars.get(key)
     if found is None:
         found = np.asarray(value).astype(t.numpy_dtype)
-        if value and len(t.scalars) < 4096:  # 0.0 and -0.0 are one key
-            t.scalars[value] = found
+        if len(t.scalars) < 4096:
+            t.scalars[key] = found
     return found
 
 
@@ -123,23 +126,27 @@ def _fused(label: str, e: Expression, names: list[str], truth: bool) -> Fused:
     return Fused(label, e, names, space["reference"], truth)
 
 
-class _Elementwise:
-    """Writes the Python of one element-wise op with one or two tensors at default parameters.
+_TENSORS, _ARRAYS = ("self", "o", "z"), "abh"
+"""The operands in the source, and their arrays."""
 
-    In the source, ``self`` and ``o`` are the tensors, ``a`` and ``b`` their arrays, ``d`` the
-    result's. With `scalar`, ``o`` is a Python number and ``b`` its 0-d array.
+
+class _Elementwise:
+    """Writes the Python of one element-wise op with up to three tensors at default parameters.
+
+    In the source, ``self``, ``o`` and ``z`` are the tensors, ``a``, ``b`` and ``h`` their arrays,
+    ``d`` the result's. With `scalar`, the last operand is a Python number, its array 0-d.
     """
 
     def __init__(self, op: Op, *, scalar: bool, given: bool = False) -> None:
         self.op, self.scalar = op, scalar
-        self.binary = len(op.tensors) == 2
+        self.operands = _TENSORS[: len(op.tensors)]
+        self.others = self.operands[1 : len(op.tensors) - scalar]
         self.given = op.params if given else ()
         self.defaults = {p: op.defaults[p] for p in op.params if p not in self.given}
-        self.names = dict(zip(op.tensors, "ab", strict=False))
+        self.names = dict(zip(op.tensors, _ARRAYS, strict=False))
         self.names |= {p: f"p_{p}" for p in self.given}
-        self.edges = [("e0", op.tensors[0])]
-        if self.binary and not scalar:
-            self.edges.append(("e1", op.tensors[1]))
+        graded = op.tensors[: 1 + len(self.others)]
+        self.edges = [(f"e{i}", name) for i, name in enumerate(graded)]
         self.rules: dict[str, Expression | None] = {}
         for _, name in self.edges:
             rule = reverse_expression(op, name)
@@ -172,12 +179,18 @@ class _Elementwise:
     @property
     def arguments(self) -> str:
         """The function's arguments: the operands and the parameters that are given."""
-        return ", ".join(["self", *["o"][: self.binary], *self.given])
+        return ", ".join([*self.operands, *self.given])
+
+    @property
+    def number(self) -> tuple[str, str]:
+        """The last operand's array and the operand, which may be a number."""
+        last = len(self.operands) - 1
+        return _ARRAYS[last], _TENSORS[last]
 
     def number_lines(self) -> list[str]:
         """Statements that make arrays of the operands and parameters that are numbers."""
         lines = []
-        pairs = [("b", "o")] if self.scalar else []
+        pairs = [self.number] if self.scalar else []
         for array, number in [*pairs, *((f"p_{p}", p) for p in self.given)]:
             lines += [f"{array} = t.scalars.get({number})", f"if {array} is None:"]
             lines.append(f"    {array} = scalar_array(t, {number})")
@@ -194,9 +207,9 @@ class _Elementwise:
         truth: bool = False,
     ) -> str:
         """Statements that set `target` to the value of `e`: NumPy, or a large array's kernel."""
-        rendered = render_python(e, names, "N_")
         if e.op == "input":
-            return f"{indent}{target} = {rendered.text}\n"
+            return f"{indent}{target} = {names[e.args[0]]}\n"
+        rendered = self.rendered(e, names, label, f"{size_of}.dtype")
         used = [n for n in names if n in inputs_of(e)]
         arguments = ", ".join(names[n] for n in used)
         fused = FAST[f"large_{label}"] = _fused(label, e, used, truth)
@@ -206,13 +219,25 @@ class _Elementwise:
         lines.append(f"    {target} = large_{label}({arguments})")
         return "".join(f"{indent}{line}\n" for line in lines)
 
+    def rendered(self, e: Expression, names: dict[str, str], label: str, dtype: str) -> Rendering:
+        """`e` as NumPy's functions compute it, in the dtype that the source `dtype` says."""
+        real = self.guard() == "not t.plain_float"
+        e, constants = name_constants(e, lambda v: fits_all(v) or (real and v.__class__ is float))
+        if not constants:
+            return render_python(e, names, "N_")
+        FAST[f"constants_{label}"] = Constants(list(constants.values()))
+        rendered = render_python(e, {**names, **{k: k for k in constants}}, "N_")
+        load = f"{', '.join(constants)}, = constants_{label}[{dtype}]"
+        return Rendering([load, *rendered.statements], rendered.text)
+
     def guard(self) -> str:
         """When the dtype ``t`` is one for the general way."""
         if "f" in self.op.refuse:
             return "t.plain_float or not t.plain"
-        numbers = self.scalar or self.given
-        if self.op.promote == TO_FLOAT or numbers or "i" in self.op.refuse:
+        if self.op.promote == TO_FLOAT or self.given or "i" in self.op.refuse:
             return "not t.plain_float"
+        if self.scalar:  # integers stay integers beside an int alone
+            return f"not t.plain_float and ({self.number[1]}.__class__ is not int or not t.plain)"
         return "not t.plain"
 
     def function_source(self) -> str:
@@ -220,23 +245,24 @@ class _Elementwise:
         given = "_with" if self.given else ""
         general = f"general_{op.name}{given}({arguments})"
         lines = [f"def {self.form}({arguments}):"]
-        if self.binary and not self.scalar:
+        if self.others and not self.scalar:
             for_number = (
                 general if op.numbers == "none" else f"{op.name}_scalar{given}({arguments})"
             )
             test = "c is int" if "f" in op.refuse else "c is float or c is int"
-            lines += ["    c = o.__class__", f"    if {test}:"]
+            lines += [f"    c = {self.number[1]}.__class__", f"    if {test}:"]
             lines.append(f"        return {for_number}")
         lines += ["    try:", "        a = self._d", "        t = self._t"]
-        if self.binary and not self.scalar:
-            lines += ["        b = o._d", "        u = o._t"]
+        types = dict(zip(self.others, "uv", strict=False))
+        for array, (tensor, kind) in zip(_ARRAYS[1:], types.items(), strict=False):
+            lines += [f"        {array} = {tensor}._d", f"        {kind} = {tensor}._t"]
         lines += ["    except AttributeError:", f"        return {general}"]
-        same = "t is not u or " if self.binary and not self.scalar else ""
+        same = "".join(f"t is not {kind} or " for kind in types.values())
         lines += [f"    if {same}{self.guard()}:", f"        return {general}"]
         lines += [f"    {line}" for line in self.number_lines()]
         text = "\n".join(lines) + "\n"
         compute = "".join("    " + line + "\n" for line in self.forward_text().splitlines())
-        operands = "(self, o)" if self.binary and not self.scalar else "(self,)"
+        operands = f"({', '.join(('self', *self.others))})" if self.others else "(self,)"
         text += f"    try:\n{compute}    except (ValueError, MemoryError) as error:\n"
         text += f"        raise explain_{op.name}({operands}, error) from None\n"
         return text + self._wrap_source()
@@ -259,12 +285,14 @@ class _Elementwise:
     def _record_source(self) -> str:
         tests = ["(e0 := self._gf) is not None"]
         head = ""
-        if len(self.edges) == 2:
-            head = "    e0 = self._gf\n    e1 = o._gf\n"
-            tests = ["e0 is not None or e1 is not None"]
-        saves = [f"n = new_{self.node}()", "n.dep = 0", "n.g = None", "n.e0 = e0"]
-        if len(self.edges) == 2:
-            saves.append("n.e1 = e1")
+        edges = [edge for edge, _ in self.edges]
+        if self.others:
+            pairs = zip(edges, self.operands, strict=False)
+            head = "".join(f"    {edge} = {tensor}._gf\n" for edge, tensor in pairs)
+            tests = [" or ".join(f"{edge} is not None" for edge in edges)]
+        saves = [f"n = new_{self.node}()", "n.dep = 0", "n.g = None"]
+        saves += [f"n.{edge} = {edge}" for edge in edges[:2]]
+        saves += ["n.more = (e2,)"] if edges[2:] else []
         saves += self._save_lines()
         saves += ["if TRACE is not None:", "    n.at = TRACE()", "out._gf = n", "return out"]
         body = "".join(f"            {line}\n" for line in saves)
@@ -272,10 +300,8 @@ class _Elementwise:
 
     def _holders(self) -> list[tuple[str, str, str]]:
         """(letter, tensor variable, edge of the rule that reads it) for each saved argument."""
-        variables = {"a": "self", "b": "o"}
-        letters = list(zip("ab", self.op.tensors, strict=False))
-        if self.scalar:
-            letters = letters[:1]
+        variables = dict(zip(_ARRAYS, _TENSORS, strict=True))
+        letters = [(self.names[name], name) for _, name in self.edges]
         return [
             (letter, variables[letter], edge)
             for letter, argument in letters
@@ -288,12 +314,12 @@ class _Elementwise:
         if len(self.edges) == 1:
             return []
         held = {(letter, edge) for letter, _, edge in self._holders()}
-        own = [("a", "e0"), ("b", "e1")]
+        own = [(self.names[name], edge) for edge, name in self.edges]
         return [pair for pair in own if pair not in held]
 
     def _save_lines(self) -> list[str]:
         lines: list[str] = []
-        both = len(self.edges) == 2
+        both = len(self.edges) > 1
         for edge, _ in self.edges:
             block = []
             for letter, variable, reader in self._holders():
@@ -322,11 +348,11 @@ class _Elementwise:
 
     def _kept_numbers(self, read: set[str]) -> list[str]:
         """The arrays of numbers among what is `read`."""
-        kept = ["b"] if self.scalar and self.op.tensors[1] in read else []
+        kept = [self.number[0]] if self.scalar and self.op.tensors[-1] in read else []
         return kept + [f"p_{p}" for p in self.given if p in read]
 
     def slots(self) -> list[str]:
-        names = [e for e, _ in self.edges]
+        names = ["e0", "e1", "more"][: len(self.edges)]
         for letter in sorted({letter for letter, _, _ in self._holders()}):
             names += [f"x{letter}", f"v{letter}"]
         names += [f"s{letter}" for letter, _ in self._shapes_needed()]
@@ -369,9 +395,10 @@ class _Elementwise:
         recorded = prefix == "F."
         names = {**self.names, "g": "g", "out": "d"}
         lines: list[str] = []
-        for (edge, name), letter in zip(self.edges, "ab", strict=False):
+        for (edge, name), letter in zip(self.edges, _ARRAYS, strict=False):
             rule = self.rules[name]
-            lines += [f"e = n.{edge}", "if e is not None:"]
+            held = "more[0]" if edge == "e2" else edge
+            lines += [f"e = n.{held}", "if e is not None:"]
             if rule is None:
                 lines.append(f"    underivable({self.op.name!r}, {name!r})")
                 continue
@@ -382,7 +409,7 @@ class _Elementwise:
             else:
                 label = f"backward_{self.form}_{name}"
                 block += self._compute("r", rule, names, "g", label, "").splitlines()
-            if len(self.edges) == 2:
+            if self.others:
                 kept = (letter, edge) in self._shapes_needed()
                 shape = f"n.s{letter}" if kept else f"{letter}.shape"
                 fold = "F.sum_to_size" if recorded else "sum_to"
@@ -390,9 +417,9 @@ class _Elementwise:
             block += ["q = e.g", "e.g = r if q is None else q + r", "q = e.dep - 1"]
             block += ["e.dep = q", "if not q:", "    push(e)"]
             lines += [f"    {line}" for line in block]
-        held = [f"n.{slot}" for slot in self.slots() if slot in ("xa", "xb", "d")]
-        if held:
-            lines += ["if not keep:", f"    {' = '.join(held)} = None"]
+        saved = [f"n.{slot}" for slot in self.slots() if slot in ("xa", "xb", "xh", "d")]
+        if saved:
+            lines += ["if not keep:", f"    {' = '.join(saved)} = None"]
         body = "".join(f"        {line}\n" for line in lines) or "        pass\n"
         return f"    def {method}(n, g, push, keep):\n{body}"
 
@@ -410,26 +437,27 @@ def _inplace_source(form: _Elementwise) -> str:
     """The short function that writes the value of `form` into ``self``, recording nothing."""
     op, name = form.op, f"inplace_{form.form}"
     named = "".join(f", {p}={p}" for p in form.given)
-    general = f"return inplace_{op.name}_general(self{', o' if form.binary else ''}{named})"
+    general = f"return inplace_{op.name}_general({', '.join(form.operands)}{named})"
     lines = [f"def {name}({form.arguments}):"]
-    if form.binary and not form.scalar:
+    if form.others and not form.scalar:
         scalar = f"inplace_{op.name}_scalar{'_with' if form.given else ''}({form.arguments})"
         for_number = general if op.numbers == "none" else f"return {scalar}"
-        lines += ["    c = o.__class__", "    if c is float or c is int:", f"        {for_number}"]
+        lines.append(f"    c = {form.number[1]}.__class__")
+        lines += ["    if c is float or c is int:", f"        {for_number}"]
     lines += ["    try:", "        a = self._d", "        t = self._t", "        s = self._s"]
-    tests = ["not t.plain_float", "a.__class__ is not nd", "s is INFERENCE"]
-    graded = "self._gf is not None"
-    if form.binary and not form.scalar:
-        lines += ["        b = o._d"]
-        tests.insert(0, "o._t is not t")
-        graded = "(self._gf is not None or o._gf is not None)"
+    guard = form.guard() if form.scalar and "f" not in op.refuse else "not t.plain_float"
+    tests = [guard, "a.__class__ is not nd", "s is INFERENCE"]
+    graded = " or ".join(f"{x}._gf is not None" for x in ("self", *form.others))
+    graded = f"({graded})" if form.others else graded
+    lines += [f"        {array} = {x}._d" for array, x in zip("bh", form.others, strict=False)]
+    tests = [*(f"{x}._t is not t" for x in form.others), *tests]
     tests.append(f"{graded} and (PLAIN or recording())")
     lines += ["    except AttributeError:", f"        {general}"]
     # `renew_views` counts who holds the storage.
     lines += [f"    if {' or '.join(tests)}:", "        s = None", f"        {general}"]
     lines += [f"    {line}" for line in form.number_lines()]
     e = substitute(op.expression, form.defaults)
-    rendered = render_python(e, form.names, "N_")
+    rendered = form.rendered(e, form.names, name, "a.dtype")
     into = isinstance(FAST.get(f"N_{e.op}"), np.ufunc) and rendered.text.startswith(f"N_{e.op}(")
     value = f"d = {rendered.text[:-1]}, out=a)" if into else f"d = {rendered.text}"
     used = ", ".join(form.names[n] for n in form.names if n in inputs_of(e))
@@ -483,20 +511,22 @@ def short_lines(op: Op, operands: str, conditions: list[str]) -> str:
     text = f"    if {test}:\n        return short({operands})\n"
     if op.params:
         numbers = [f"{p}.__class__ in REAL" for p in op.params]
+        usual = " and ".join(f"{p} == DEFAULTS[{p!r}]" for p in op.params)
         text += f"    if {' and '.join([*numbers, *conditions])}:\n"
+        text += f"        if {usual}:\n            return short({operands})\n"
         text += f"        return given({operands}, {', '.join(op.params)})\n"
     return text
 
 
 def has_short_form(op: Op) -> bool:
     """Whether `derive_elementwise` can write a function of `op`."""
-    plain = len(op.tensors) <= 2 and all(p in op.defaults for p in op.params)
+    plain = len(op.tensors) <= 3 and all(p in op.defaults for p in op.params)
     return op.family == "pointwise" and plain and op.expression.op != "input"
 
 
 def _forms(op: Op) -> list[_Elementwise]:
     """The forms an op's short function has: with a number, and with parameters given."""
-    scalars = (False, True)[: len(op.tensors)]
+    scalars = (False, True) if len(op.tensors) > 1 and op.numbers != "none" else (False,)
     both = (False, True) if op.params else (False,)
     return [_Elementwise(op, scalar=s, given=g) for g in both for s in scalars]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.grad_mode import FAST, is_grad_enabled
+from ..backends.cpu.selection import put_at
 from ..dtypes import FLOAT8, cast_number, converted
 from ..ops.record import REGISTRY
 from . import core
@@ -18,6 +19,7 @@ from .core import TensorCore, from_array
 from .inplace import check_leaf, check_writable, note_change, run_inplace, write
 from .views import view_outside_tape
 
+_WHOLE = slice(None)
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
 
@@ -87,7 +89,7 @@ def set(t: Any, index: Any, value: Any) -> None:
             _check_assignable(target.shape, array)
             target[...] = array
         else:
-            target[advanced] = array
+            put_at(target, advanced, array)
     except (ValueError, IndexError) as error:
         raise _explain(error, t, array) from None
     note_change(t, "__setitem__")
@@ -153,10 +155,9 @@ def is_basic(items: tuple[Any, ...]) -> bool:
 
 def split(t: Any, items: tuple[Any, ...]) -> tuple[Any, Any]:
     """The basic part of an index and the arrays for what it leaves (either may be None)."""
-    if len(items) == 1 and items[0].__class__ is core.Tensor and t._d.ndim:
-        array = items[0]._d
-        if array.__class__ is np.ndarray and array.ndim and array.dtype.kind == "i":
-            return None, (array,)
+    plain = _plain_arrays(items, t._d.shape)
+    if plain is not None:
+        return None, plain
     if is_basic(items):
         return items, None
     normal = [_normal(i) for i in items]
@@ -188,6 +189,26 @@ def split(t: Any, items: tuple[Any, ...]) -> tuple[Any, Any]:
                 advanced.append(slice(None))
     trivial = all(isinstance(i, slice) and i == slice(None) for i in basic)
     return (None if trivial else tuple(basic)), tuple(advanced)
+
+
+def _plain_arrays(items: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...] | None:
+    """The arrays of an index of integer tensors and whole dimensions, or of one whole mask."""
+    if len(items) > len(shape):
+        return None
+    found, arrays = [], 0
+    for i in items:
+        if i.__class__ is core.Tensor:
+            i = i._d
+            if i.__class__ is not np.ndarray or not i.ndim:
+                return None
+            kind = i.dtype.kind
+            if kind != "i" and (kind != "b" or i.shape != shape or len(items) > 1):
+                return None
+            arrays += 1
+        elif i.__class__ is not slice or i != _WHOLE:
+            return None
+        found.append(i)
+    return tuple(found) if arrays else None
 
 
 def _check_mask(mask: Any, shape: tuple[int, ...], start: int) -> None:

@@ -17,6 +17,7 @@ from .. import dtypes
 from ..autograd import anomaly
 from ..autograd.grad_mode import FAST, is_grad_enabled
 from ..autograd.node import move_retention
+from ..backends.cpu.selection import put_at
 from ..ops.record import COMPARE, Op, find
 from . import apply
 from .core import TensorCore, bump, check_inference, from_array, is_leaf_node
@@ -244,8 +245,64 @@ def _write_copy(t: Any, source: Any = None, *rest: Any, **more: Any) -> bool:
     return True
 
 
-_WRITERS = {"zero": _write_zero, "fill": _write_number, "copy": _write_copy}
+def _write_masked(t: Any, mask: Any = None, value: Any = None, *rest: Any, **more: Any) -> bool:
+    plain = (value.__class__ is float or value.__class__ is int) and t._t.plain_float
+    if rest or more or not plain or mask._t is not dtypes.bool_ or not _is_simple(t):
+        return False
+    if mask._d.__class__ is not np.ndarray or mask._d.shape != t._d.shape or not t._d.ndim:
+        return False
+    try:
+        number = dtypes.cast_number(value, t._d.dtype)
+    except RuntimeError:
+        return False
+    put_at(t._d, (mask._d,), number)
+    return True
+
+
+_WRITERS = {
+    "zero": _write_zero,
+    "fill": _write_number,
+    "copy": _write_copy,
+    "masked_fill": _write_masked,
+}
 """Ops that only put values into a tensor: each writes them where that is simple, or says False."""
+_NUMBERS = frozenset((int, float, bool, str))
+
+
+def _write_by(op: Op) -> Callable[..., bool]:
+    """As in `_WRITERS`, for an op with a writer and arguments in their plainest form."""
+    parameters = list(op.signature.parameters.values())[1:]
+    is_tensor = [p.name in op.tensors for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    least = sum(p.default is p.empty for p in parameters)
+    writer = op.writer
+    assert writer is not None
+
+    def write(t: Any, *args: Any, **kwargs: Any) -> bool:
+        target = t._d
+        if kwargs or not least <= len(args) <= len(is_tensor) or not _is_simple(t):
+            return False
+        if not target.flags.carray:
+            return False
+        given = []
+        for x, tensor in zip(args, is_tensor, strict=False):
+            if not tensor:
+                if x.__class__ not in _NUMBERS:
+                    return False
+                given.append(x)
+                continue
+            d = x._d
+            graded = x._gf is not None and (FAST["PLAIN"] or is_grad_enabled())
+            if graded or d.__class__ is not np.ndarray or np.may_share_memory(d, target):
+                return False
+            given.append(d)
+        try:
+            writer(target, *given)
+        except FAST["MISTAKES"] as error:
+            tensors = (t, *(x for x, tensor in zip(args, is_tensor, strict=False) if tensor))
+            raise apply.explain(op, tensors, error) from None
+        return True
+
+    return write
 
 
 FAST["note_change"] = note_change
@@ -262,11 +319,11 @@ class _Through:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         function: Callable[..., Any] = getattr(FAST["F"], name)
-        op = find(name)
-        if op is None or not (op.family == "pointwise" or op.writer):
-            return function
         method = self.methods.get(name)
         if method is None:
+            op = find(name)
+            if op is None or not (op.family == "pointwise" or op.writer):
+                return function
             method = self.methods[name] = derive_inplace(op, function)
 
         def hand_on(first: Any, *rest: Any, **more: Any) -> Any:
@@ -293,6 +350,8 @@ def derive_inplace(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
         method = derive_short_inplace(op, method)
     elif op.name in _WRITERS:
         method = _written(op, _WRITERS[op.name], method)
+    elif op.writer is not None:
+        method = _written(op, _write_by(op), method)
     method.__name__ = method.__qualname__ = f"{op.name}_"
     method.__doc__ = f"In-place version of :func:`{op.name}`."
     return method

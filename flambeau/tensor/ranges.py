@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..backends.cpu.ranges import linspace as evenly_spaced
+from ..backends.cpu.ranges import steps_from
 from .core import TensorCore
 from .creation import finish, place, storage_dtype
 from .functions import publish
@@ -48,8 +50,10 @@ def arange(
     if kind.kind == "b":
         raise NotImplementedError("arange() is not implemented for truth values")
     count = math.ceil((end - start) / step) if not integral else -((start - end) // step)
-    wide = np.int64 if integral and kind.kind in "iub" else np.float64
-    array = (np.arange(count, dtype=wide) * wide(step) + wide(start)).astype(kind)
+    if integral and kind.kind in "iu":
+        array = (np.arange(count) * np.int64(step) + np.int64(start)).astype(kind)
+    else:
+        array = steps_from(float(start), float(step), int(count), kind)
     return finish(array, out, device, requires_grad, pin_memory)
 
 
@@ -84,15 +88,7 @@ def linspace(
     kind = storage_dtype(dtype or default)
     if kind.kind in "iu":
         lo, hi = int(lo), int(hi)
-    work = kind if kind.kind in "fc" and kind.itemsize >= 4 else np.dtype(np.float64)
-    step = work.type((hi - lo) / (steps - 1)) if steps > 1 else work.type(0)
-    index = np.arange(steps)
-    # Both halves are counted from their own end, so that the last element is exactly `end`.
-    below = work.type(lo) + step * index.astype(work)
-    above = work.type(hi) - step * (steps - 1 - index).astype(work)
-    array = np.where(index < steps // 2, below, above).astype(kind)
-    if steps == 1:
-        array = np.full(1, lo, kind)
+    array = np.full(1, lo, kind) if steps == 1 else evenly_spaced(lo, hi, int(steps), kind)
     return finish(array, out, device, requires_grad, pin_memory)
 
 

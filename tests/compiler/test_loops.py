@@ -298,11 +298,11 @@ def test_arrays_of_one_shape_are_told_from_others():
     alike = launch.bind(library.address("alike"), "i A A A", name="alike", returns="i")
     x = np.zeros((30, 40), np.float32)
     number = np.zeros((), np.float32)
-    assert alike(4, x, x + 1, x + 2) == 1200 * 8
-    assert alike(4, x, number, x) == 1200 * 8 + 2
-    assert alike(4, number, number, x) == 1200 * 8 + 3
+    assert alike(4, x, x + 1, x + 2) == 1200 * 16
+    assert alike(4, x, number, x) == 1200 * 16 + 2
+    assert alike(4, number, number, x) == 1200 * 16 + 3
     assert alike(4, number, number, number) == 7
-    assert alike(4, x[:1], x[3:4], number) == 40 * 8 + 4
+    assert alike(4, x[:1], x[3:4], number) == 40 * 16 + 4
     for other in (x.T, x[:, :39], x[0], x[None], x[:, ::-1], x.reshape(40, 30), x[::2]):
         for given in ((x, other, x), (other, x, x), (number, x, other)):
             assert alike(4, *given) == -1

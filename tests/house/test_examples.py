@@ -24,17 +24,19 @@ INTERNAL = frozenset(
     basic_index basic_index_back batch_norm_back bernoulli_of binary_cross_entropy_terms
     blend_points blend_points_back blend_points_shares block_diag_of border_pad border_pad_back
     causal_scores clamp_both clamp_float class_margins class_margins_back contiguous_copy
+    counted_from_start
     convolution_input_grad convolution_weight_grad convolve copy corner_shares cross_entropy_back
-    cross_entropy_loss cross_entropy_of_classes diagonal_backward div_floor div_trunc dropout_noise
+    cross_entropy_loss cross_entropy_of_classes cross_product diagonal_backward differences div_floor div_trunc dropout_noise
     embedding_back embedding_bags embedding_bags_back embedding_bags_factors embedding_share
     emptied euclidean_distances fft_c2c fft_c2r fft_r2c fill_number fill_tensor floating
     fractional_windows fused_attention gather_back gaussian_like gelu_exact gelu_tanh
     group_norm_back gru_layer histogram_edges histogram_grid huber_error_terms identity
-    index_fill_number index_fill_tensor index_select_back isin_of listed_margins
+    index_fill_number index_fill_tensor index_select_back isin_of lerp_each lerp_far lerp_near listed_margins
     listed_margins_back log_softmax_back logistic_loss_terms logit_of lstm_layer
     masked_fill_number masked_fill_tensor masked_scatter_back masked_select_back max_all max_dim
     max_pool_windows max_pool_windows_back max_pool_windows_indices median_dim min_all min_dim
-    nanmedian_dim nll_loss_back nll_loss_of_classes nonzero_rows pick_at pivot_matrix place_at
+    nanmedian_dim nll_loss_back nll_loss_of_classes nonzero_rows one_hot_rows
+    outer_product pick_at pivot_matrix place_at
     places_of polygamma_of prelu_slope pseudo_inverse put_along put_zeros rdivide reduced_terms
     reduced_terms_back repeated_indices resample resample_back rfloor_divide rms_norm_rows
     rnn_layer row_norm_back rpow rremainder scatter_number scatter_tensor search select_where

@@ -81,6 +81,7 @@ add("linalg_lstsq", call(N(5, 3), N(5, 2)))
 
 # ---------------------------------------------------------------- products and norms
 add("linalg_cross cross", call(N(2, 3), N(2, 3, seed=1)))
+add("cross_product", call(N(2, 3), N(2, 3, seed=1), -1), call(N(3, 2), N(3, 2, seed=1), -2))
 add("linalg_vecdot", call(N(2, 3), N(2, 3, seed=1)))
 add("linalg_multi_dot", call([N(2, 3), N(3, 4), N(4, 2)]))
 add("linalg_vander", call(N(3)), call(N(2, 3), N=4))

@@ -50,6 +50,7 @@ NETWORK: dict[str, list[Call]] = {
     "addbmm": [call(N(3, 5), N(2, 3, 4), N(2, 4, 5))],
     "baddbmm": [call(N(2, 3, 5), N(2, 3, 4), N(2, 4, 5), beta=0.5)],
     "outer": [call(N(3), N(4))],
+    "outer_product": [call(N(3), N(4))],
     "inner": [call(N(2, 3), N(4, 3))],
     "kron": [call(N(2, 3), N(2, 2))],
     "tensordot": [call(N(2, 3, 4), N(3, 4, 5)), call(N(2, 3), N(3, 2), [[0], [1]])],

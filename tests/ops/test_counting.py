@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import flambeau as fl
-from flambeau.backends.cpu import counting
+from flambeau.backends.cpu import counting, reductions
 from flambeau.compiler import threads
 from tests.compiler.guarded import guarded
 
@@ -19,6 +19,7 @@ TYPES = [np.bool_, np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint16]
 def thread_count(request, monkeypatch):
     """Each test with one thread and with three, and kernels for few elements too."""
     monkeypatch.setattr(counting, "FEW", 1)
+    monkeypatch.setattr(reductions, "SMALL", 1)
     threads.set_num_threads(request.param)
     yield
     threads.set_num_threads(2)

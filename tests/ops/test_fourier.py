@@ -185,3 +185,29 @@ def test_zeros_have_the_signs_of_pytorch(call: str) -> None:
         # Of longer transforms the zeros are what rounding leaves, but for the sum.
         chosen = slice(None) if shape == (2, 2) else (0, 0)
         np.testing.assert_array_equal(ours[chosen], theirs[chosen])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3000,), (3001,), (30, 100), (3, 7, 101), (5000, 1), (70000,)])
+def test_transforms_of_many_real_numbers(shape: Any, dtype: Any) -> None:
+    values = np.random.default_rng(1).normal(size=shape).astype(dtype)
+    values.reshape(-1, shape[-1])[0] = 1.0  # whose transform is zero nearly everywhere
+    given = flambeau.tensor(values)
+    results = []
+    for threads in (1, 3):
+        flambeau.set_num_threads(threads)
+        results.append([flambeau.fft.fft(given).numpy(), flambeau.fft.rfft(given).numpy()])
+    flambeau.set_num_threads(2)
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+    whole, half = results[0]
+    assert whole.dtype == np.result_type(dtype, np.complex64)
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    exact = np.fft.fft(values.astype(np.float64))
+    scale = np.abs(exact).max() * tolerance
+    np.testing.assert_allclose(whole, exact, rtol=0, atol=scale)
+    np.testing.assert_allclose(half, exact[..., : shape[-1] // 2 + 1], rtol=0, atol=scale)
+    first, image = np.split(whole, [shape[-1] // 2 + 1], -1)
+    assert not np.signbit(first.imag[first.imag == 0]).any()
+    mirrored = np.conj(first[..., 1 : image.shape[-1] + 1][..., ::-1])
+    np.testing.assert_array_equal(image, mirrored)

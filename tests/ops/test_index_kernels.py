@@ -107,6 +107,23 @@ def test_an_empty_table_has_no_rows():
     assert scatter.combine_along(np.zeros(0, np.float32), index, np.ones(1000, "f4"), 0) is False
 
 
+def test_places_along():
+    for shape in ((9,), (4, 5), (40, 50, 3)):
+        everything = np.arange(np.prod(shape)).reshape(shape)
+        for d in range(len(shape)):
+            index = RNG.integers(0, shape[d], (*shape[:d], 6, *shape[d + 1 :]))
+            places = indexing.places_along(shape, d, index.astype(np.int32))
+            np.testing.assert_array_equal(
+                everything.reshape(-1)[places], np.take_along_axis(everything, index, d)
+            )
+            rows = np.array([0, -1]).reshape(-1, *(1,) * (len(shape) - 1 - d)) % shape[d]
+            sizes = (*shape[:d], 2, *shape[d + 1 :])
+            places = indexing.places_along(shape, d, rows, sizes)
+            np.testing.assert_array_equal(
+                np.broadcast_to(places, sizes), everything.take([0, -1], d)
+            )
+
+
 def test_flat_places():
     i, j = RNG.integers(-30, 30, (40, 50)), RNG.integers(-8, 8, (40, 50))
     expected = np.arange(240).reshape(30, 8)[i, j]
@@ -139,6 +156,41 @@ def test_combine_along(shape, reduce, dtype, team):
             expected[to] = REDUCERS[reduce](expected[to], given[at])
     assert scatter.combine_along(out, index, given, d, reduce)
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize("shape", [(9,), (7, 5), (4, 6, 3), (5, 1)])
+def test_few_elements(shape, dtype):
+    for d in range(len(shape)):
+        index = RNG.integers(0, shape[d], (*shape[:d], 4, *shape[d + 1 :]))
+        x, given = (RNG.integers(0, 9, n).astype(dtype) for n in (shape, index.shape))
+        same(indexing.take_along(x, index, d), np.take_along_axis(x, index, d))
+        assert indexing.take_along(x, index - shape[d], d) is None
+        assert scatter.combine_along(x.copy(), index + shape[d], given, d) is False
+        expected, total = np.array(x, np.complex128), x.copy()
+        places = tuple(index if a == d else at for a, at in enumerate(np.indices(index.shape)))
+        np.add.at(expected, places, given.astype(np.complex128))
+        assert scatter.combine_along(total, index, given, d, "sum")
+        truth = total.dtype == np.bool_
+        np.testing.assert_array_equal(total, expected != 0 if truth else expected)
+
+
+@pytest.mark.parametrize("size", [40, 3000])
+def test_memory_that_is_not_aligned_goes_to_numpy(size):
+    def shifted(x):
+        memory = np.zeros(x.nbytes + 1, np.uint8)
+        found = memory[1:].view(x.dtype)
+        found[...] = x
+        return found
+
+    x, given = values(50), values(size)
+    index = RNG.integers(0, 50, size)
+    expected = x.copy()
+    np.add.at(expected, index, given)
+    for arrays in ((shifted(x), index, given), (x.copy(), shifted(index), shifted(given))):
+        assert scatter.combine_along(*arrays, 0, "sum")
+        np.testing.assert_array_equal(arrays[0], expected)
+        same(indexing.take_along(shifted(x), arrays[1], 0), x[index])
 
 
 def test_scattered_sums_do_not_depend_on_threads():
@@ -229,7 +281,31 @@ def test_masks(share, dtype, team):
         assert selection.masked_put(x, mask, source[1:]) is None
 
 
-@pytest.mark.parametrize("shape", [(5000,), (70, 80), (3, 40, 50), (2, 3, 4, 5, 60), (60, 1, 50)])
+@pytest.mark.parametrize("dtype", TYPES, ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize("shape", [(7, 9), (130, 171), (0, 3)])
+def test_a_number_put_where_a_mask_holds(shape, dtype, team):
+    mask = guarded(RNG.random(shape) < 0.4)
+    for form in ("plain", "turned", "vector"):
+        x = values(*shape, dtype=dtype)
+        number = np.array([7] if form == "vector" else 7, dtype)
+        key = mask.T if form == "turned" else mask
+        expected = x.copy()
+        expected[mask] = 7
+        selection.put_at(x.T if form == "turned" else x, (key,), number)
+        same(x, expected)
+
+
+def test_a_mask_that_overlaps_what_it_changes_is_read_first():
+    x = RNG.random(9000) < 0.5
+    expected = x.copy()
+    expected[1:][x[:-1].copy()] = False
+    selection.put_at(x[1:], (x[:-1],), np.array(False))
+    np.testing.assert_array_equal(x, expected)
+
+
+@pytest.mark.parametrize(
+    "shape", [(5000,), (30,), (4, 5), (70, 80), (3, 40, 50), (2, 3, 4, 5, 60), (60, 1, 50)]
+)
 @pytest.mark.parametrize("dtype", TYPES, ids=lambda t: np.dtype(t).name)
 def test_nonzero(shape, dtype, team):
     x = guarded((RNG.integers(0, 3, shape) == 0).astype(dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import flambeau
 from tests.ops.compare import Case, agree, case, integers, normal
 from tests.ops.samples import cases_of
 from tests.oracle import FAILING
@@ -198,3 +199,121 @@ REFUSED = [
 def test_refused(number: int) -> None:
     FAILING.add(REFUSED[number])
     agree_on_script(REFUSED[number])
+
+
+@pytest.mark.parametrize("size", [12, 90])
+def test_one_hot(size: int) -> None:
+    def script(L):
+        classes = L.arange(size * size).reshape(size, size) % 7
+        one_hot = L.nn.functional.one_hot
+        empty = L.zeros(0, 2, dtype=L.int64)
+        return [
+            one_hot(classes), one_hot(classes, 9), one_hot(classes.T), one_hot(L.tensor(3), 5),
+            one_hot(empty, 4), one_hot(L.zeros(2, dtype=L.int64)),
+        ]  # fmt: skip
+
+    agree_on_script(script)
+
+
+@pytest.mark.parametrize("count", [5, 3000])
+def test_places_of_two_indices(count: int) -> None:
+    def script(L):
+        x = (L.arange(240.0).reshape(8, 6, 5) % 11).requires_grad_()
+        i, j, k = L.arange(count) % 16 - 8, L.arange(count) % 6, L.arange(count) % 5 - 5
+        found = [x[i, j, k], x[i, j], x[:, j], x[i, :, k], x[:, :, k], x[i[:, None], j[:3]]]
+        L.stack([(f * f).sum() for f in found]).sum().backward()
+        total = L.zeros(8, 6, 5)
+        total.index_put_((i, j, k), L.ones(count), accumulate=True)
+        total.index_put_((i, j), L.full((), 2.0), accumulate=True)
+        more = L.zeros(8, 6, dtype=L.int32).index_put_((i, j), i.int(), accumulate=True)
+        return [*found, x.grad, total, more]
+
+    agree_on_script(script)
+
+
+@pytest.mark.parametrize("count", [5, 3000])
+def test_places_out_of_range_are_refused(count: int) -> None:
+    """Wherever a place is named, also where the flattened tensor would have it."""
+    inside = flambeau.zeros(count, dtype=flambeau.int64)
+    for wrong in (4, -5, 2**40):
+        i = inside.clone()
+        i[count // 2] = wrong
+        for key in ((slice(None), i), (i, inside), (inside, i), (i,)):
+            x = flambeau.zeros(4, 4)
+            with pytest.raises(IndexError, match="out of bounds"):
+                x[key]
+            with pytest.raises(IndexError, match="out of bounds"):
+                x.index_put_(key, flambeau.ones(()), accumulate=True)
+            with pytest.raises(IndexError, match="out of bounds"):
+                x[key] = 1.0
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            flambeau.take_along_dim(flambeau.zeros(4, 4), i[None], 1)
+        for d, shape in enumerate([(count, 4), (4, count)]):
+            with pytest.raises(IndexError, match="out of bounds"):
+                flambeau.zeros(4, 4).index_add_(d, i, flambeau.ones(*shape))
+
+
+def test_one_place_by_numbers_without_dimensions() -> None:
+    def script(L):
+        x, v = L.zeros(2, 3, requires_grad=True), L.ones((), requires_grad=True)
+        i, j = L.tensor(1), L.tensor(2)
+        out = (x * 1).index_put_((i, j), v)
+        out = out.index_put((i, j), v, accumulate=True)
+        (out * L.arange(6.0).reshape(2, 3)).sum().backward()
+        return [out.detach(), x.grad, v.grad, x[i, j].detach()]
+
+    agree_on_script(script)
+
+
+def test_what_two_turned_indices_select_is_contiguous() -> None:
+    i = flambeau.tensor([[0, 1, 2], [2, 1, 0]]).T
+    found = flambeau.arange(36).reshape(3, 3, 4)[i, i]
+    assert found.is_contiguous()
+    assert found[:, 1].tolist() == [[32, 33, 34, 35], [16, 17, 18, 19], [0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("size", [6, 80])
+def test_along_a_dimension_with_places_from_the_end(size: int) -> None:
+    def script(L):
+        x = (L.arange(float(size * size)).reshape(size, size) % 13).requires_grad_()
+        places = L.arange(size * size).reshape(size, size) % (2 * size) - size
+        found = [
+            L.take_along_dim(x, places, 0), L.take_along_dim(x, places, 1),
+            L.take_along_dim(x, places[:1], 1), L.take_along_dim(x[:1], places, 1),
+            L.take_along_dim(x, places.T[:, :3], 1), L.take_along_dim(x, places + size),
+        ]  # fmt: skip
+        places.fill_(0)  # what backward needs of them was kept
+        sum((f * f).sum() for f in found).backward()
+        return [*found, x.grad]
+
+    agree_on_script(script)
+
+
+@pytest.mark.parametrize("size", [6, 80])
+def test_numbers_where_a_mask_holds(size: int) -> None:
+    def script(L):
+        base = L.arange(float(size * size)).reshape(size, size)
+        mask = base % 3 == 0
+        found = []
+        for dtype in (L.float32, L.float64, L.float16, L.bfloat16, L.int64, L.bool):
+            for value in (0.0, -2, True):
+                x, y, z = (base.to(dtype) for _ in range(3))
+                x[mask] = value
+                y.masked_fill_(mask, value)
+                y.T.masked_fill_(mask[0], value)
+                z[1:][mask[1:]] = L.tensor(value)
+                found += [x, y, z]
+        special = base.clone().masked_fill_(mask, -float("inf")).masked_fill_(~mask, float("nan"))
+        graded = (base * 1).requires_grad_() * 2
+        graded.masked_fill_(mask, 5.0).sum().backward()
+        return [*found, special, graded.detach()]
+
+    agree_on_script(script)
+
+
+def test_numbers_that_no_mask_puts() -> None:
+    for value in (1e300, 2j):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            flambeau.zeros(3).masked_fill_(flambeau.ones(3, dtype=flambeau.bool), value)
+    with pytest.raises(RuntimeError, match="leaf"):
+        flambeau.zeros(3, requires_grad=True).masked_fill_(flambeau.ones(3) > 0, 1.0)

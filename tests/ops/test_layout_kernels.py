@@ -189,8 +189,100 @@ def test_rolled_and_repeated(seed):
     np.testing.assert_array_equal(layout.repeated(x, times), np.tile(x, times))
 
 
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("seed", range(18))
+def test_rolled_along_one_axis(seed, count):
+    rng = np.random.default_rng(seed)
+    rank = int(rng.integers(1, 4))
+    sizes = rng.integers(1, {1: 90000, 2: 300, 3: 40}[rank], rank)
+    x = guarded(rng.integers(0, 255, sizes).astype(TYPES[seed % 6]))
+    axis, shift = int(rng.integers(0, rank)), int(rng.integers(-400, 400))
+    threads.set_num_threads(count)
+    found = layout.rolled(x, [shift], [axis])
+    threads.set_num_threads(2)
+    np.testing.assert_array_equal(found, np.roll(x, shift, axis))
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_flipped_and_copied(seed, monkeypatch):
+    monkeypatch.setattr(layout, "_LARGE", 1)
+    rng = np.random.default_rng(seed)
+    rank = int(rng.integers(1, 5))
+    sizes = rng.integers(1, {1: 70000, 2: 200, 3: 30, 4: 13}[rank], rank)
+    x = guarded(rng.integers(0, 255, sizes).astype(TYPES[seed % 6]))
+    if seed % 3 == 1:
+        x = x.transpose(rng.permutation(rank))
+    if seed % 3 == 2:
+        x = x[..., ::2]
+    axes = rng.permutation(rank)[: int(rng.integers(1, rank + 1))].tolist()
+    found = layout.flipped(x, axes)
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, np.flip(x, axes))
+    found = layout.copied(x)
+    assert not np.shares_memory(found, x)
+    np.testing.assert_array_equal(found, x)
+
+
+def test_what_is_copied_keeps_its_order_where_it_fills_its_memory():
+    x = np.random.default_rng(0).random((60, 70, 5), np.float32)
+    turned = x.transpose(1, 2, 0)
+    assert layout.copied(turned).strides == turned.strides
+    assert layout.copied(turned[::2]).flags.c_contiguous
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_unaligned_memory_is_copied(seed):
+    x = np.empty(40001, np.uint8)[1:].view(np.float32).reshape(100, 100)
+    x[...] = np.random.default_rng(seed).standard_normal((100, 100))
+    assert not x.flags.aligned
+    np.testing.assert_array_equal(layout.flipped(x, [0]), x[::-1])
+    np.testing.assert_array_equal(layout.rolled(x, [3], [1]), np.roll(x, 3, 1))
+    np.testing.assert_array_equal(layout.cast(x, np.dtype(np.float64)), x.astype(np.float64))
+    expected = np.pad(x, ((1, 2), (0, 3)))
+    np.testing.assert_array_equal(padding.pad(x, ((1, 2), (0, 3)), "constant"), expected)
+
+
+FILLED = [*TYPES, np.bool_, np.float16, ml_dtypes.bfloat16, np.int64]
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (), 5, (40, 1, 30), 70001, (130, 1001)])
+@pytest.mark.parametrize("dtype", FILLED, ids=lambda t: np.dtype(t).name)
+def test_filled(dtype, shape):
+    kind = np.dtype(dtype)
+    found = layout.filled(shape, kind, 1)
+    assert found.dtype == kind
+    np.testing.assert_array_equal(found.astype(complex), np.ones(shape))
+    if kind.kind == "f":
+        assert np.isnan(layout.filled(shape, kind, np.nan)).all()
+        assert np.signbit(layout.filled(shape, kind, -0.0)).all()
+
+
+@pytest.mark.parametrize("edges", [((5, -8),), ((-8, 5),), ((2, -1), (-5, 1)), ((-1, 0), (0, 3))])
+@pytest.mark.parametrize("few", [1, 10**9])
+def test_padding_and_cropping_at_once(edges, few, monkeypatch):
+    monkeypatch.setattr(padding, "_FEW", few)
+    x = np.random.default_rng(0).standard_normal((2, 9, 6))
+    expected = x
+    for axis, (before, after) in enumerate(edges, 3 - len(edges)):
+        at = np.arange(-before, x.shape[axis] + after)
+        seen = np.take(expected, np.clip(at, 0, x.shape[axis] - 1), axis)
+        inside = ((at >= 0) & (at < x.shape[axis])).reshape(-1, *[1] * (2 - axis))
+        expected = np.where(inside, seen, 2.5)
+    np.testing.assert_array_equal(padding.pad(x, edges, "constant", 2.5), expected)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_nothing_is_padded(shape):
+    found = padding.pad(np.zeros(shape), ((1, 1), (2, 0)), "constant", 7)
+    np.testing.assert_array_equal(
+        found, np.pad(np.zeros(shape), ((1, 1), (2, 0)), constant_values=7)
+    )
+
+
 @pytest.mark.parametrize("diagonal", [-(2**40), -300, -17, -1, 0, 1, 5, 33, 2**40])
-@pytest.mark.parametrize("shape", [(17, 33), (33, 17), (3, 20, 20), (2, 1, 300), (2, 300, 1)])
+@pytest.mark.parametrize(
+    "shape", [(17, 33), (33, 17), (3, 20, 20), (2, 1, 300), (2, 300, 1), (9, 9)]
+)
 def test_triangles(shape, diagonal):
     x = guarded(np.random.default_rng(0).standard_normal(shape))
     x.reshape(-1)[7] = np.nan

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -211,3 +213,21 @@ def test_large_complex_products(shapes, dtype):
     assert (
         np.abs(turned - expected.swapaxes(-1, -2).conj()) <= bound * scale.swapaxes(-1, -2)
     ).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int64, np.complex64])
+@pytest.mark.parametrize("step", [1, 2])
+def test_dot_of_long_vectors(step: int, dtype: Any) -> None:
+    rng = np.random.default_rng(step)
+    a, b = (rng.normal(size=160_000).astype(dtype)[::step] for _ in range(2))
+    x, y = flambeau.from_numpy(a), flambeau.from_numpy(b)
+    results = []
+    for threads in (1, 3):
+        flambeau.set_num_threads(threads)
+        results.append((flambeau.dot(x, y).item(), flambeau.vdot(x, y).item()))
+    flambeau.set_num_threads(2)
+    assert results[0] == results[1]
+    wide = np.clongdouble if dtype == np.complex64 else np.longdouble
+    exact = np.dot(a.astype(wide), b.astype(wide)), np.vdot(a.astype(wide), b.astype(wide))
+    bound = 0 if dtype == np.int64 else 20_000 * np.finfo(dtype).eps
+    np.testing.assert_allclose(results[0], exact, rtol=0, atol=bound)

@@ -46,6 +46,41 @@ def test_lu_is_lapacks(kind: type, shape: tuple[int, int]) -> None:
         np.testing.assert_allclose(found[0], compact, **tolerance(kind))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(8, 8), (2, 2), (32, 32), (5, 16), (16, 5), (1, 32), (32, 1)])
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
+def test_qr_is_lapacks(scale: float, shape: tuple[int, int], kind: type) -> None:
+    a = numbers(np.random.default_rng(sum(shape)), kind, 3, 16, *shape) * kind(scale)
+    turned = np.swapaxes(np.swapaxes(a, -1, -2).copy(), -1, -2)
+    for source in (a, a[:, ::2], turned, a[0] if a[0, 0].size < 64 else a[0, 0]):
+        found = small_factors.qr(source)
+        assert found is not None
+        for ours, theirs in zip(found, np.linalg.qr(source), strict=True):
+            assert ours.dtype == kind
+            assert ours.shape == theirs.shape
+            bound = 200 * np.finfo(kind).eps * np.abs(theirs).max()
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=bound)
+
+
+def test_qr_of_deficient_and_of_few_numbers() -> None:
+    a = np.random.default_rng(0).normal(size=(4, 6, 6))
+    a[0, :, 0], a[1, :, 3], a[2] = 0.0, a[1, :, 1], 0.0
+    found = small_factors.qr(a)
+    assert found is not None
+    q, r = found
+    np.testing.assert_allclose(q @ r, a, atol=1e-14)
+    np.testing.assert_allclose(
+        np.swapaxes(q, -1, -2) @ q, np.broadcast_to(np.eye(6), q.shape), atol=1e-14
+    )
+    np.testing.assert_array_equal(r, np.triu(r))
+    np.testing.assert_array_equal(q[2], np.eye(6))
+    a[3, 2, 1] = np.nan
+    unknown = small_factors.qr(a)
+    assert unknown is not None
+    assert np.isnan(unknown[1][3, 1:, 1:]).any()
+    assert small_factors.qr(a[0]) is None
+
+
 def test_lu_of_singular_matrices_goes_on_as_lapack_does() -> None:
     a = np.stack([np.ones((3, 3)), np.zeros((3, 3)), np.diag([0.0, 1, 0]), np.eye(3)[::-1]])
     found = small_factors.lu(a)

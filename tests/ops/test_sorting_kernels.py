@@ -45,12 +45,15 @@ def stable_order(x, descending):
 
 @pytest.mark.parametrize("dtype", TYPES, ids=lambda t: np.dtype(t).name)
 @pytest.mark.parametrize("kind", ["ties", "wide", "odd"])
-@pytest.mark.parametrize("columns", [1, 7, 24, 25, 300])
+@pytest.mark.parametrize("columns", [1, 7, 24, 25, 127, 128, 129, 300])
 def test_order(columns, kind, dtype):
     x = rows_of(dtype, 11, columns, kind)
     for descending in (False, True):
+        values, order = sorting.sort_rows(x, descending)
+        np.testing.assert_array_equal(order, stable_order(x, descending))
+        np.testing.assert_array_equal(values, np.take_along_axis(x, order, 1))
         np.testing.assert_array_equal(
-            sorting.order_rows(x, descending), stable_order(x, descending)
+            np.signbit(values), np.signbit(np.take_along_axis(x, order, 1))
         )
 
 
@@ -63,7 +66,7 @@ def test_long_rows_in_parts(dtype, kind, monkeypatch):
     for count in (1, 3):
         threads.set_num_threads(count)
         for descending in (False, True):
-            found = sorting.order_rows(x, descending)
+            found = sorting.sort_rows(x, descending)[1]
             np.testing.assert_array_equal(found, stable_order(x, descending))
     threads.set_num_threads(2)
 
@@ -76,9 +79,10 @@ def test_long_rows_in_parts(dtype, kind, monkeypatch):
 def test_smallest_and_largest(rows, columns, k, kind, dtype):
     x = rows_of(dtype, rows, columns, kind)
     for largest in (False, True):
-        found = sorting.smallest(x, k, largest)
+        values, found = sorting.smallest(x, k, largest)
         if np.dtype(dtype).kind in "biu" or kind != "odd":
             np.testing.assert_array_equal(np.sort(found, 1)[:, 0] >= 0, True)
+        np.testing.assert_array_equal(values, np.take_along_axis(x, found, 1))
         ranked = np.take_along_axis(x, stable_order(x, largest)[:, :k], 1)
         np.testing.assert_array_equal(np.take_along_axis(x, found, 1), ranked)
         assert all(len(set(row)) == k for row in found.tolist())
@@ -103,6 +107,22 @@ def test_selection_by_rank(kind, dtype):
     np.testing.assert_array_equal(
         x[np.arange(13), sorting.median(x, True)], x[np.arange(13), order[np.arange(13), middle]]
     )
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize("kind", ["ties", "wide", "odd"])
+@pytest.mark.parametrize("columns", [3, 100, 301])
+def test_mode(columns, kind, dtype):
+    x = rows_of(dtype, 13, columns, kind)
+    for line, found in zip(x, sorting.mode(x), strict=True):
+        plain = [float(v) if x.dtype.kind == "f" else int(v) for v in line]
+        most = max(plain.count(v) if v == v else 1 for v in plain)
+        # A NaN equals nothing, and comes after all others.
+        often = [v for v in plain if v == v and plain.count(v) == most]
+        if often:
+            assert found == max(i for i, v in enumerate(plain) if v == min(often))
+        else:
+            assert found == next(i for i, v in enumerate(plain) if v != v)
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=lambda t: np.dtype(t).name)

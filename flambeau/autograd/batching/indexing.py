@@ -296,6 +296,12 @@ def put_along(c: Call) -> Any:
     return c.run_full(dim=shifted(c["dim"], len(c["shape"])), shape=(c.size, *c["shape"]))
 
 
+@rule("counted_from_start one_hot_rows")
+def by_element(c: Call) -> Any:
+    """What becomes of each element of the only tensor."""
+    return c.run()
+
+
 @rule("search")
 def search(c: Call) -> Any:
     """Places in sorted sequences, of which each example may have its own."""

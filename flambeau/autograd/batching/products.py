@@ -53,6 +53,18 @@ def _check(c: Call, first: str, second: str) -> None:
         )
 
 
+@rule("outer_product")
+def outer_product(c: Call) -> Any:
+    """All products of the elements of two vectors."""
+    return c.full("input").unsqueeze(-1) * c.full("vec2").unsqueeze(-2)
+
+
+@rule("cross_product")
+def cross_product(c: Call) -> Any:
+    """Cross products along a dimension that is counted from the back."""
+    return c.run_full()
+
+
 @rule("vdot")
 def vdot(c: Call) -> Any:
     """The inner product, conjugated on the left."""

@@ -204,7 +204,7 @@ def aligned(c: Call) -> Any:
 
 rule(
     """angle conj clone contiguous_copy complex polar floating frexp nan_to_num no_errors
-    resolve_conj to_dtype fill_number zero clamp_float masked_fill_number real imag view_as_real
+    resolve_conj to_dtype fill_number zero masked_fill_number real imag view_as_real
     isclose select_where"""
 )(aligned)
 
@@ -318,7 +318,7 @@ def reduce(c: Call) -> Any:
     linalg_matrix_exp linalg_qr linalg_slogdet linalg_svd lu_pivots geqrf cholesky_inverse
     pseudo_inverse tril triu causal_scores unravel_places avg_pool_windows max_pool_windows
     max_pool_windows_indices resample resample_back constant_pad_nd avg_pool_windows_back
-    adaptive_max_parts"""
+    adaptive_max_parts differences"""
 )
 def leading(c: Call) -> Any:
     """The op works on the last dimensions and takes any before them."""

@@ -7,11 +7,12 @@ bfloat16 are computed in float32.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ...compiler import allocator
+from ...compiler import allocator, threads
 from ...compiler.kernel import serves
 from . import batch_norm_kernels as kernels
 from .normalization import parameter, reciprocal_deviation
@@ -80,7 +81,7 @@ def batch_norm_back(
 
 def _flat(x: Array) -> Array | None:
     """`x` as (samples, channels, space), or as (rows, channels) where the channels lie last."""
-    if not x.flags.c_contiguous and x.ndim > 2:
+    if x.ndim > 2 and not x.flags.c_contiguous:
         last = np.moveaxis(x, 1, -1)
         if last.flags.c_contiguous:
             return last.reshape(-1, x.shape[1]) if serves(last) else None
@@ -120,11 +121,18 @@ def _norm_bands(
 ) -> Array:  # fmt: skip
     rows, channels, width, together, bands = _bands_of(x)
     out = np.empty(x.shape, x.dtype)
-    kernels.norm_bands(
-        bands, rows * together * width * 4, x, weight, bias, running_mean, running_var, out, mean,
-        rstd, rows, channels, width, together, momentum, eps, fixed,
-    )  # fmt: skip
+    arrays = x, weight, bias, running_mean, running_var, out, mean, rstd
+    numbers = rows, channels, width, together, momentum, eps
+    key = (x.dtype, fixed, *[a is None for a in arrays])
+    launch = _launchers.get(key)
+    if launch is None:
+        launch = _launchers[key] = kernels.norm_bands.prepare(*arrays, *numbers, fixed)
+    chunks, share = threads.split(bands, rows * together * width * 0.2)
+    launch(chunks, bands, share, *[a for a in arrays if a is not None], *numbers)
     return out
+
+
+_launchers: dict[Any, Callable[..., Any]] = {}
 
 
 def _norm_columns(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ...compiler import jit
+from ...compiler import jit, threads
 from ...compiler.kernel import serves
 from . import counting_kernels as kernels
-from .reductions import Layout, lay_out
+from .reductions import Planned, lay_out
 
 Array = Any
-FEW = 4096
-"""Elements below which NumPy is as fast."""
+FEW = 20000
+"""Numbers below which NumPy counts as fast."""
+_MANY = 1 << 17
+"""Truth values below which NumPy is faster where all of them are counted."""
 _PIECES = 4
 _BINS = 1 << 14
 """Bins up to which the counters of all pieces stay in the caches."""
@@ -22,27 +25,37 @@ _LONG = np.dtype(np.int64)
 
 def add(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     """The int64 sum of integers or truth values over `axes`."""
-    p = _layout(x, axes, keepdims)
+    if len(axes) == x.ndim and not keepdims and x.dtype == np.bool_ and x.size < _MANY:
+        return np.asarray(np.count_nonzero(x), _LONG)
+    total = _sum(x, axes, keepdims)
+    return np.add.reduce(x, axes, _LONG, keepdims=keepdims) if total is None else total
+
+
+def _plan(x: Array, axes: tuple[int, ...], keepdims: bool) -> Callable[[Array], Array] | None:
+    """The launch of a kernel for sums over `axes`."""
+    if x.dtype.kind not in "iub" or not x.dtype.isnative or not jit.available():
+        return None
+    p = lay_out(x, axes, keepdims)
     if p is None:
-        return np.add.reduce(x, axes, _LONG, keepdims=keepdims)
-    if x.dtype == np.bool_:
-        x = x.view(np.uint8)
-    out = np.empty(p.partial, _LONG)
+        return None
     kernel = kernels.sum_rows if p.along_rows else kernels.sum_columns
-    width = p.piece * (1 if p.along_rows else min(kernels.BAND, p.columns))
-    kernel(p.items, width * 2, x, out, *p.numbers)
-    if p.rest:
-        out = np.add.reduce(out, p.rest)
-    return np.asarray(p.shaped(out))
+    bools = x.dtype == np.bool_
+    example = np.empty(1, np.uint8 if bools else x.dtype)
+    launch = kernel.prepare(example, np.empty(1, _LONG), *p.numbers)
+    items, cost, numbers = p.items, p.cost(0.1), p.numbers
+
+    def run(x: Array) -> Array:
+        out = np.empty(p.partial, _LONG)
+        chunks, share = threads.split(items, cost) if items > 1 else (1, 1)
+        launch(chunks, items, share, x.view(np.uint8) if bools else x, out, *numbers)
+        if p.rest:
+            out = np.add.reduce(out, p.rest)
+        return np.asarray(p.shaped(out))
+
+    return run
 
 
-def _layout(x: Array, axes: tuple[int, ...], keepdims: bool) -> Layout | None:
-    """How to add up `x` by kernels; None if NumPy does it as well."""
-    if x.size < FEW or x.dtype.kind not in "iub" or not jit.available():
-        return None
-    if not (x.flags.aligned and x.dtype.isnative):
-        return None
-    return lay_out(x, axes, keepdims)
+_sum = Planned(_plan)
 
 
 def count_numbers(x: Array, weights: Array | None = None, least: int = 0) -> Array:

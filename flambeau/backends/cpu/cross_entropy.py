@@ -7,12 +7,14 @@ what is computed with.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...compiler import allocator
-from ...compiler.kernel import serves
+from ...compiler import allocator, threads
+from ...compiler.kernel import UNIT, serves
 from . import cross_entropy_kernels as kernels
 from . import loss as reference
 from .normalization import parameter
@@ -46,33 +48,50 @@ def cross_entropy(
     target = np.ascontiguousarray(target)
     if not _is_for_kernels(scores, target):
         return _reference(scores, target, weight, ignored, smoothing)
-    kind = wide_dtype(scores.dtype)
-    weight = parameter(weight, kind)
-    classes = scores.shape[1]
+    kind, items, launch = _plan(
+        scores.dtype, scores.shape, weight is not None, each, smoothing != 0
+    )
     lse = np.empty(target.shape, kind)
     losses = np.empty(target.shape, kind) if each else None
-    status = np.zeros(2, np.int64)
-    if scores.ndim == 2:
-        rows = scores.shape[0]
-        block = max(min(_BLOCK // classes, 256), 1)
-        items = -(-rows // block)
-        sums = np.empty((items, 2))
-        kernels.cross_entropy_rows(
-            items, min(block, rows) * classes * _COST, scores, target, weight, losses, lse, sums,
-            status, rows, classes, block, ignored, smoothing, smoothing != 0, classes <= SHORT,
-        )  # fmt: skip
-    else:
-        items, cost = _bands(scores)
-        sums = np.empty((items, 2))
-        kernels.cross_entropy_columns(
-            items, cost, scores, target, weight, losses, lse, sums, status, classes,
-            scores.shape[2], ignored, smoothing, smoothing != 0,
-        )  # fmt: skip
+    given = [scores, target]
+    if weight is not None:
+        given.append(parameter(weight, kind))
+    if losses is not None:
+        given.append(losses)
+    sums, status = np.empty((items, 2)), np.zeros(2, np.int64)
+    launch([*given, lse, sums, status], ignored, smoothing)
     wrong, which = status.tolist()
     if wrong:
         raise IndexError(f"Target {which} is out of bounds.")
     total, mass = (sums[0] if items == 1 else np.add.reduce(sums, 0)).tolist()
     return Likelihood(losses, lse, total, mass)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(
+    dtype: Any, shape: tuple[int, ...], weighted: bool, each: bool, smooth: bool
+) -> tuple[Any, int, Callable[..., None]]:
+    """The dtype computed in, how many sums there are, and the launch for scores of `shape`."""
+    kind, classes = wide_dtype(dtype), shape[1]
+    if len(shape) == 2:
+        block = max(min(_BLOCK // classes, 256), 1)
+        items = -(-shape[0] // block)
+        cost, kernel = min(block, shape[0]) * classes * _COST, kernels.cross_entropy_rows
+        last, statics = (shape[0], classes, block), (smooth, classes <= SHORT)
+    else:
+        items, cost = _bands(shape)
+        kernel, last, statics = kernels.cross_entropy_columns, shape[1:], (smooth,)
+    wide, whole = np.empty(0, kind), np.empty(0, np.int64)
+    launch = kernel.prepare(
+        np.empty(0, dtype), whole, wide if weighted else None, wide if each else None, wide,
+        np.empty(0), whole, *last, 0, 0.0, *statics,
+    )  # fmt: skip
+
+    def run(arrays: list[Any], ignored: int, smoothing: float) -> None:
+        chunks, share = threads.split(items, cost * UNIT)
+        launch(chunks, items, share, *arrays, *last, ignored, smoothing)
+
+    return kind, items, run
 
 
 def cross_entropy_back(
@@ -107,7 +126,7 @@ def cross_entropy_back(
             rows, classes * _COST, g, scores, target, weight, lse, out, classes, *numbers
         )
     else:
-        items, cost = _bands(scores)
+        items, cost = _bands(scores.shape)
         kernels.cross_entropy_back_columns(
             items, cost, g, scores, target, weight, lse, out, *scores.shape[1:], *numbers
         )
@@ -123,9 +142,9 @@ def _is_for_kernels(scores: Array, target: Array) -> bool:
     )
 
 
-def _bands(scores: Array) -> tuple[int, int]:
+def _bands(shape: tuple[int, ...]) -> tuple[int, int]:
     """The items of a column kernel, and what one costs."""
-    samples, classes, places = scores.shape
+    samples, classes, places = shape
     width = min(places, kernels.BAND)
     return samples * -(-places // kernels.BAND), classes * width * _COST
 

@@ -28,6 +28,7 @@ from ...compiler.expressions import (
 from ...compiler.scalar_ir import Unsupported
 from .scalars import numpy_function
 
+_ndarray = np.ndarray
 _lock = threading.Lock()
 _kinds: dict[Any, str | None] = {}
 
@@ -61,7 +62,10 @@ def threshold(e: Expression) -> int:
 
 
 # Of the operations that cost a kernel next to nothing, those that cost NumPy more.
-_SLOW = ("maximum", "minimum", "sign", "sgn", "where", "heaviside", "trunc_divide")
+_SLOW = (
+    *("maximum", "minimum", "sign", "sgn", "where", "heaviside", "trunc_divide"),
+    *("logical_and", "logical_or", "logical_xor", "logical_not"),
+)
 
 # Functions of SciPy that are wrong in more than their last places: NumPy never computes them.
 _INEXACT = ("lgamma", "erfc", "erfinv")
@@ -217,6 +221,7 @@ class Fused:
         self._short: dict[tuple[str, float], Fused | None] = {}
         self._plans: dict[Any, Callable[..., Any] | None] = {}
         self._flat: dict[Any, Callable[..., Any] | None] = {}
+        self._alike: Callable[..., int] = self._find_alike
 
     def __call__(self, *arrays: Any, out: Any = None) -> Any:
         """The result, for arrays of one dtype (and truth values), in that dtype or bool.
@@ -224,24 +229,29 @@ class Fused:
         With `out`, which is of that dtype, it is written there, if a kernel serves.
         """
         first = arrays[0]
-        given = out is None or (out is first and out.ndim)
-        if len(arrays) < 4 and first.__class__ is np.ndarray and given:
+        if first.__class__ is _ndarray and (out is None or (out is first and out.ndim)):
             dtype = first.dtype
             for a in arrays:
-                if a.__class__ is not np.ndarray or a.dtype is not dtype:
+                if a.__class__ is not _ndarray or a.dtype is not dtype:
                     break
             else:
-                code = _alike(len(arrays))(dtype.itemsize, *arrays)
-                if code > 7:
-                    run = self._flat.get((dtype, code & 7), self)
+                code = self._alike(dtype.itemsize, *arrays)
+                if code > 15:
+                    run = self._flat.get((dtype, code & 15), self)
                     if run is self:
-                        run = self._remember_flat((dtype, code & 7), arrays)
+                        run = self._remember_flat((dtype, code & 15), arrays)
                     if run is not None:
-                        return run(code >> 3, arrays, out)  # type: ignore[operator]
+                        return run(code >> 4, arrays, out)  # type: ignore[operator]
         if out is None:
             return self._call_any(arrays)
         found = self.convert(arrays, out.dtype, out.dtype, out)
         return self.reference(*arrays) if found is None else found
+
+    def _find_alike(self, itemsize: int, *arrays: Any) -> int:
+        """The function `_alike` gives for so many arrays, which takes this one's place, at work."""
+        many = len(self.names) > 4
+        self._alike = (lambda *_: -1) if many else _alike(len(self.names))
+        return self._alike(itemsize, *arrays)
 
     def _remember_flat(self, key: Any, arrays: Sequence[Any]) -> Any:
         """How to compute from contiguous arrays of one shape, and numbers, of one dtype."""
@@ -311,8 +321,7 @@ class Fused:
             )
             cost = costs.nanoseconds(self.expression, len(arrays) + 1, max(4, work.itemsize))
             shaped = steps.index("unit")
-            empty, split = np.empty, threads.split
-
+            empty, split, alone = np.empty, threads.split, threads.alone(cost)
             divisors = self._divisors if work.kind in "iu" else None
 
             def plan(count: int, given: Any, out: Any) -> Any:
@@ -325,6 +334,9 @@ class Fused:
                         if a is not out and not _lie_apart(a, out):
                             given = [_apart(b, out) for b in given]
                             break
+                if count < alone:
+                    kernel(1, count, count, out, *given)
+                    return out
                 chunks, size = split(count, cost, 64)
                 kernel(chunks, count, size, out, *given)
                 return out
@@ -380,19 +392,17 @@ class Fused:
         `work` is floating-point, and `out` the first array. None where the arrays are others, or no
         kernel serves.
         """
-        if len(arrays) > 3:
-            return None
         for a in arrays:
-            if a.__class__ is not np.ndarray or a.dtype is not (kind if a.ndim else work):
+            if a.__class__ is not _ndarray or a.dtype is not (kind if a.ndim else work):
                 return None
-        code = _alike(len(arrays))(kind.itemsize, *arrays)
-        if code < 8:
+        code = self._alike(kind.itemsize, *arrays)
+        if code < 16:
             return None
-        key = (work, kind, code & 7)
+        key = (work, kind, code & 15)
         run = self._flat.get(key, self)
         if run is self:
-            run = self._flat[key] = self._plan_flat(work, kind, code & 7, arrays)
-        return None if run is None else run(code >> 3, arrays, out)  # type: ignore[operator]
+            run = self._flat[key] = self._plan_flat(work, kind, code & 15, arrays)
+        return None if run is None else run(code >> 4, arrays, out)  # type: ignore[operator]
 
     def _remember(self, key: Any, make: Callable[[], Any]) -> Any:
         if len(self._plans) > 1024:

@@ -5,12 +5,14 @@ The functions say None where a number of the index is out of range.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ...compiler import allocator
+from ...compiler import allocator, jit, threads
 from ...compiler.kernel import serves
 from . import indexing_kernels as kernels
 
@@ -21,14 +23,18 @@ FEW = 256
 _FEW_OF_A_VECTOR = 2048
 _FEW_OF_ROWS, _LONG_ROW = 1 << 17, 16
 """Elements below which NumPy is faster where rows are at least so long: it copies them whole."""
+_TAKE = 0.4
+"""Nanoseconds in which a kernel takes an element."""
 RUN, COLUMNS = 4096, 64
 """Elements of a long row that are an item, and columns of a block that stays in the cache."""
-_WORDS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
+_UNSIGNED = {np.dtype(np.int64): np.dtype(np.uint64), np.dtype(np.int32): np.dtype(np.uint32)}
+WORDS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
+"""The integers of an element's bytes."""
 
 
 def words_of(x: Array) -> Array | None:
     """`x` seen as integers of its elements' size; None where there are no such integers."""
-    kind = _WORDS.get(x.dtype.itemsize)
+    kind = WORDS.get(x.dtype.itemsize)
     usable = kind is not None and x.dtype.kind != "O" and x.dtype.isnative and x.flags.aligned
     return x.view(kind) if usable else None
 
@@ -52,7 +58,43 @@ def _prepared(x: Array, index: Array, total: int) -> tuple[Array, Array] | None:
 
 def is_inside(index: Array, size: int, wrap: bool = False) -> bool:
     """Whether all of `index` is in [0, size); with `wrap` in [-size, size)."""
-    return not index.size or bool(index.min() >= (-size if wrap else 0) and index.max() < size)
+    if not index.size:
+        return True
+    unsigned = None if wrap else _UNSIGNED.get(index.dtype)
+    if unsigned is None:
+        return bool(index.min() >= (-size if wrap else 0) and index.max() < size)
+    return bool(np.maximum.reduce(index.view(unsigned), None) < size)
+
+
+def places_along(
+    shape: tuple[int, ...], d: int, index: Array, sizes: tuple[int, ...] | None = None
+) -> Array:
+    """The flat places of the elements that `index` along `d` names in a tensor of `shape`.
+
+    `sizes` is the shape of the result, by default that of the index, which broadcasts to it.
+    """
+    sizes = index.shape if sizes is None else sizes
+    first, step = (_few_starts if math.prod(sizes) < FEW else _starts)(shape, d, sizes)
+    places = index.astype(np.int64, copy=False)
+    if step != 1:
+        places = places * step
+    return places if first is None else places + first
+
+
+def _starts(shape: tuple[int, ...], d: int, sizes: tuple[int, ...]) -> tuple[Array | None, int]:
+    """The places that index 0 along `d` names (None: only 0), and how far apart indices lie."""
+    first, step, along = None, 1, 1
+    for axis in range(len(shape) - 1, -1, -1):
+        if axis == d:
+            along = step
+        elif sizes[axis] > 1:
+            here = (np.arange(sizes[axis]) * step).reshape(-1, *(1,) * (len(shape) - 1 - axis))
+            first = here if first is None else here + first
+        step *= shape[axis]
+    return first, along
+
+
+_few_starts = functools.lru_cache(maxsize=256)(_starts)
 
 
 def _take_few(x: Array, index: Array, d: int | None, wrap: bool) -> Array | None:
@@ -67,26 +109,52 @@ def _take_few(x: Array, index: Array, d: int | None, wrap: bool) -> Array | None
 
 def take_along(x: Array, index: Array, d: int) -> Array | None:
     """The elements of `x` at `index` along `d`; their shapes agree in the other dimensions."""
-    size = x.shape[d]
-    if x.ndim == 1 and index.size < _FEW_OF_A_VECTOR:
+    total = index.size
+    if x.ndim == 1 and total < _FEW_OF_A_VECTOR:
         return _take_few(x, index, None, False)
-    ready = _prepared(x, index, index.size)
-    if ready is None:
-        return np.take_along_axis(x, index, d) if is_inside(index, size) else None
-    source, places = ready
-    allocator.prepare(index.size * x.itemsize)
-    out, wrong = np.empty(index.shape, source.dtype), np.full(1, not size, np.int64)
-    outer, count, width = math.prod(x.shape[:d]), index.shape[d], math.prod(x.shape[d + 1 :])
-    if not size:
+    straight = x.flags.c_contiguous
+    if total >= FEW and (straight or x.size <= 4 * total):
+        run = _plan_along(x.dtype, x.shape, index.dtype, index.shape, d)
+        if run is not None and index.flags.aligned and x.flags.aligned:
+            return run(x, index)
+    if not is_inside(index, x.shape[d]):
         return None
+    return x.take(places_along(x.shape, d, index)) if straight else np.take_along_axis(x, index, d)
+
+
+@functools.lru_cache(maxsize=4096)
+def _plan_along(
+    dtype: Any, shape: tuple[int, ...], index_dtype: Any, sizes: tuple[int, ...], d: int
+) -> Callable[[Array, Array], Array | None] | None:
+    """The launch of `take_along` for arrays like these; None where no kernel serves."""
+    words, size = words_of(np.empty(0, dtype)), shape[d]
+    if words is None or not jit.available() or index_dtype.name not in ("int64", "int32"):
+        return None
+    if not size:
+        return lambda x, index: None
+    total, kind = math.prod(sizes), words.dtype
+    outer, count, width = math.prod(shape[:d]), sizes[d], math.prod(shape[d + 1 :])
+    items, last = outer * -(-width // COLUMNS), (size, count, width, COLUMNS)
+    cost, kernel, statics = _TAKE * count * min(width, COLUMNS), kernels.take_columns, ()
     if width == 1:
-        _take_elements(source, places, out, wrong, size, outer, False, False)
-    else:
-        items = outer * -(-width // COLUMNS)
-        kernels.take_columns(
-            items, count * COLUMNS, source, places, out, wrong, size, count, width, COLUMNS
-        )
-    return None if wrong[0] else out.view(x.dtype)
+        kernel, statics = kernels.take_elements, (False,)
+        items, last = outer, (size, count, total, size, count)
+        if outer == 1:
+            items, last = -(-total // RUN), (size, RUN, total, 0, RUN)
+        cost = _TAKE * last[1]
+    wrong = np.empty(1, np.int64)
+    launch = kernel.prepare(words, np.empty(0, index_dtype), words, wrong, *last, *statics)
+    contiguous, split, empty = np.ascontiguousarray, threads.split, np.empty
+
+    def run(x: Array, index: Array) -> Array | None:
+        allocator.prepare(total * x.itemsize)
+        out, wrong = empty(sizes, dtype), np.zeros(1, np.int64)
+        chunks, share = split(items, cost)
+        given = contiguous(x.view(kind)), contiguous(index), out.view(kind)
+        launch(chunks, items, share, *given, wrong, *last)
+        return None if wrong[0] else out
+
+    return run
 
 
 def take_rows(x: Array, index: Array, d: int, wrap: bool = False) -> Array | None:
@@ -106,7 +174,7 @@ def take_rows(x: Array, index: Array, d: int, wrap: bool = False) -> Array | Non
     out, wrong = np.empty(shape, source.dtype), np.zeros(1, np.int64)
     outer, width = math.prod(x.shape[:d]), math.prod(x.shape[d + 1 :])
     if width == 1:
-        _take_elements(source, places, out, wrong, size, outer, True, wrap)
+        _take_elements(source, places, out, wrong, size, outer, wrap)
     else:
         kernels.take_rows(
             outer * places.size, width, source, places, out, wrong, size, places.size, width, wrap
@@ -115,16 +183,14 @@ def take_rows(x: Array, index: Array, d: int, wrap: bool = False) -> Array | Non
 
 
 def _take_elements(
-    x: Array, index: Array, out: Array, wrong: Array,
-    size: int, outer: int, shared: bool, wrap: bool,
-) -> None:  # fmt: skip
+    x: Array, index: Array, out: Array, wrong: Array, size: int, outer: int, wrap: bool
+) -> None:
+    """The elements that all of `outer` vectors have at one index."""
     count, span, step = out.size // outer, size, 0
-    if shared and outer > 4 and size < 2**31 and is_inside(index, size, wrap):
+    if outer > 4 and size < 2**31 and is_inside(index, size, wrap):
         index = index.astype(np.int32)  # which processors gather with twice as fast
     if outer == 1:
         outer, count, span, step = -(-out.size // RUN), RUN, 0, RUN
-    elif not shared:
-        step = count
     kernels.take_elements(
         outer, 2 * count, x, index, out, wrong, size, count, out.size, span, step, wrap
     )

@@ -188,13 +188,22 @@ def put_elements(
     With ``step`` 0 there is one value for all.
     """
     for a in range(first, last):
-        target, line, given = out[a * size :], index[a * index_step :], values[a * count * step :]
-        for k in range(count):
-            i = line[k]
-            if i >= 0 and i < size:
-                target[i] = combine(target[i], given[k * step])
-            else:
+        target = out[a * size :]
+        for low in range(0, count, 1024):
+            n = min(1024, count - low)
+            line, given = index[a * index_step + low :], values[(a * count + low) * step :]
+            signs = 0
+            for k in simd(n):
+                signs |= line[k] | (size - 1 - line[k])
+            if signs < 0:
                 wrong[0] = 1
+                for k in range(n):
+                    i = line[k]
+                    if i >= 0 and i < size:
+                        target[i] = combine(target[i], given[k * step])
+            else:
+                for k in range(n):
+                    target[line[k]] = combine(target[line[k]], given[k * step])
 
 
 @kernel

@@ -61,6 +61,35 @@ def advance(sizes: Any, steps: Any, rank: Any, at: Any) -> None:
 
 
 @kernel
+def copy_all(first: int, last: int, x: Array[T], out: Array[T]) -> None:
+    """The elements one after the other."""
+    copy(out[first:], x[first:], last - first)
+
+
+@kernel
+def fill(first: int, last: int, out: Array[T], value: Array[T]) -> None:
+    """The only element of `value`, everywhere."""
+    for j in simd(first, last):
+        out[j] = value[0]
+
+
+@kernel
+def roll_rows(first: int, last: int, x: Array[T], out: Array[T], width: int, cut: int) -> None:
+    """Rows of `width` elements of which the last `cut` come first; an item is an element."""
+    row = first // width * width
+    at = first - row
+    while row + at < last:
+        n, source = cut - at, row + at + width - cut
+        if at >= cut:
+            n, source = width - at, row + at - cut
+        n = min(n, last - row - at)
+        copy(out[row + at :], x[source:], n)
+        at += n
+        if at == width:
+            at, row = 0, row + width
+
+
+@kernel
 def copy_rows(
     first: int,
     last: int,

@@ -6,11 +6,14 @@ equal to `ignored` counts for nothing; IndexError for one that is no class.
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...compiler import allocator
+from ...compiler import allocator, threads
 from ...compiler.kernel import kernel, serves
 from ...compiler.language import F64, I64, Array, S, Static, T, f64, simd
 from .cross_entropy_kernels import is_class
@@ -35,19 +38,39 @@ def likelihood(
     """The losses before reduction; None where no kernel serves."""
     if not _is_for_kernels(scores, target, weight):
         return None
-    kind = wide_dtype(scores.dtype)
-    weight = None if weight is None else parameter(weight, kind)
+    kind, items, launch = _plan(scores.dtype, scores.shape, target.shape, weight is not None, each)
     losses = np.empty(target.shape, kind) if each else None
-    items = -(-target.size // _BLOCK)
+    given = [scores, target]
+    if weight is not None:
+        given.append(parameter(weight, kind))
+    if losses is not None:
+        given.append(losses)
     sums, status = np.empty((items, 2)), np.zeros(2, np.int64)
-    places = target.size // target.shape[0]
-    picked_losses(
-        items, min(target.size, _BLOCK) * 20, scores, target, weight, losses, sums, status,
-        target.size, scores.shape[1], places, ignored, _BLOCK,
-    )  # fmt: skip
+    launch(given, sums, status, ignored)
     _refuse_outsiders(status)
     total, mass = (sums[0] if items == 1 else np.add.reduce(sums, 0)).tolist()
     return Likelihood(losses, total, mass)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(
+    dtype: Any, shape: tuple[int, ...], targets: tuple[int, ...], weighted: bool, each: bool
+) -> tuple[Any, int, Callable[..., None]]:
+    """The dtype of the losses, how many sums there are, and the launch for scores of `shape`."""
+    kind, count = wide_dtype(dtype), math.prod(targets)
+    items = -(-count // _BLOCK)
+    wide, last = np.empty(0, kind), (count, shape[1], count // targets[0])
+    launch = picked_losses.prepare(
+        np.empty(0, dtype), np.empty(0, np.int64), wide if weighted else None,
+        wide if each else None, np.empty(0), np.empty(0, np.int64), *last, 0, _BLOCK,
+    )  # fmt: skip
+    cost = min(count, _BLOCK) * 1.0
+
+    def run(given: list[Any], sums: Any, status: Any, ignored: int) -> None:
+        chunks, share = threads.split(items, cost)
+        launch(chunks, items, share, *given, sums, status, *last, ignored, _BLOCK)
+
+    return kind, items, run
 
 
 def likelihood_back(

@@ -25,7 +25,6 @@ Array = np.ndarray
 _Run = Callable[..., Array]
 
 _COMPILED = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
-# The IR is scheduled by hand: LLVM's passes over it cost time and gain nothing.
 _MOST_PLANS = 4096
 # Nanoseconds of a multiply-add of float32 on one thread; of a product that one thread does best
 # alone; of a product that is worth waking threads for.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...compiler import allocator
 from ...compiler.kernel import serves
 from ...compiler.language import F64, I64
 from . import scan_kernels as kernels
@@ -37,6 +38,7 @@ def accumulate(x: Any, axis: int, ufunc: Any, dtype: Any) -> Any:
     if x.size < SMALL or not known or not serves(np.empty(0, x.dtype)):
         return ufunc.accumulate(x, axis, wide).astype(kind, copy=False)
     x, before, n, after = _stacked(x, axis)
+    allocator.prepare(x.size * kind.itemsize)
     out = np.empty(x.shape, kind)
     join, start = _JOINS[ufunc]
     state = F64 if kind in FLOATS else I64
@@ -74,17 +76,18 @@ def extremes(x: Any, axis: int, ufunc: Any) -> tuple[Any, Any]:
     if x.size < SMALL or x.dtype not in FLOATS or not serves(np.empty(0, x.dtype)):
         return _extremes_by_numpy(x, axis, ufunc)
     x, before, n, after = _stacked(x, axis)
+    allocator.prepare(8 * x.size)
     out, places = np.empty(x.shape, x.dtype), np.empty(x.shape, np.int64)
     beats = kernels.at_least if ufunc is np.maximum else kernels.at_most
     if after > 1:
         bands = -(-after // kernels.BAND)
         width = min(after, kernels.BAND)
         kernels.extreme_columns(
-            before * bands, n * width * 4, x, out, places, n, after, bands, beats
+            before * bands, n * width * 10, x, out, places, n, after, bands, beats
         )
     else:
         groups = -(-before // kernels.ROWS)
-        kernels.extreme_rows(groups, n * kernels.ROWS * 8, x, out, places, before, n, beats)
+        kernels.extreme_rows(groups, n * kernels.ROWS * 25, x, out, places, before, n, beats)
     return out, places
 
 

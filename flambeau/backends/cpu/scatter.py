@@ -5,18 +5,22 @@ Values that go to one place go there in their order, however many threads there 
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ...compiler import jit
+from ...compiler import jit, threads
 from ...compiler.kernel import Inline, serves
 from . import indexing_kernels as kernels
-from .indexing import COLUMNS, FEW, index_for_kernels, is_inside, words_of
+from .indexing import COLUMNS, FEW, index_for_kernels, is_inside, places_along, words_of
 
 Array = Any
 
+_PUT = 0.4
+"""Nanoseconds in which a kernel puts an element."""
 _COMBINE: dict[str, Inline] = {
     "sum": kernels.add,
     "prod": kernels.multiply,
@@ -34,65 +38,77 @@ def combine_along(
     `values` has its shape or is a single one. False, with some values put, if an index is out of
     range; `reduce` is "sum", "prod", "amax" or "amin".
     """
-    if not index.size:
-        return True
-    if index.size < FEW or not (_is_summed(out) if reduce else jit.available()):
-        return _combine_reference(out, index, values, d, reduce)
-    size = out.shape[d]
-    others = [(n, k) for a, (n, k) in enumerate(zip(out.shape, index.shape, strict=True)) if a != d]
-    if any(n != k for n, k in others):
-        if not is_inside(index, size):
-            return False
-        index, values = places_along(out.shape, d, index).reshape(-1), values.reshape(-1)
-        out, d, size = out.reshape(-1), 0, out.size
-    target, given = (out, values) if reduce else (words_of(out), words_of(values))
-    places = index_for_kernels(index)
-    if target is None or places is None:
-        return _combine_reference(out, index, values, d, reduce)
-    if not size:
-        return False
-    given, wrong = np.ascontiguousarray(given), np.zeros(1, np.int64)
-    outer, count, width = math.prod(out.shape[:d]), index.shape[d], math.prod(out.shape[d + 1 :])
-    step, combine = int(given.size > 1), _COMBINE[reduce] if reduce else kernels.replace
+    if index.size < FEW or values.dtype != out.dtype:
+        return not index.size or _combine_reference(out, index, values, d, reduce)
+    run = _plan(out.dtype, out.shape, index.dtype, index.shape, values.size > 1, d, reduce)
+    try:
+        done = None if run is None else run(out, index, values)
+    except TypeError:
+        if out.flags.aligned and index.flags.aligned and values.flags.aligned:
+            raise
+        done = None
+    return _combine_reference(out, index, values, d, reduce) if done is None else done
+
+
+Run = Callable[[Array, Array, Array], bool]
+
+
+@functools.lru_cache(maxsize=4096)
+def _plan(
+    dtype: Any, shape: tuple[int, ...], index_dtype: Any, sizes: tuple[int, ...], many: bool,
+    d: int, reduce: str | None,
+) -> Run | None:  # fmt: skip
+    """The launch of `combine_along` for arrays like these; None where no kernel serves."""
+    empty, size = np.empty(0, dtype), shape[d]
+    target = empty if reduce else words_of(empty)
+    known = _is_summed(empty) if reduce else jit.available()
+    if not known or target is None or index_dtype.name not in ("int64", "int32"):
+        return None
+    if any(n != k for a, (n, k) in enumerate(zip(shape, sizes, strict=True)) if a != d):
+
+        def run_flat(out: Array, index: Array, values: Array) -> bool:
+            places = places_along(shape, d, index).reshape(-1)
+            return is_inside(index, size) and combine_along(
+                out.reshape(-1), places, values.reshape(-1), 0, reduce
+            )
+
+        return run_flat
+    kind, combine = target.dtype, _COMBINE[reduce] if reduce else kernels.replace
+    outer, count, width = math.prod(shape[:d]), sizes[d], math.prod(shape[d + 1 :])
+    numbers: tuple[int, ...] = (size, count, count, int(many))
     if width == 1:
-        kernels.put_elements(
-            outer, 4 * count, target, places, given, wrong, size, count, count, step, combine
-        )
+        items, cost, kernel = outer, _PUT * count, kernels.put_elements
     else:
-        items, cost = outer * -(-width // COLUMNS), 4 * count * min(width, COLUMNS)
-        kernels.put_columns(
-            items, cost, target, places, given, wrong, size, count, width, COLUMNS, step, combine
-        )
-    return not wrong[0]
+        items, cost = outer * -(-width // COLUMNS), _PUT * count * min(width, COLUMNS)
+        numbers, kernel = (size, count, width, COLUMNS, int(many)), kernels.put_columns
+    arrays = target, np.empty(0, index_dtype), target, np.empty(0, np.int64)
+    launch = kernel.prepare(*arrays, *numbers, combine)
+    contiguous, split = np.ascontiguousarray, threads.split
+
+    def run(out: Array, index: Array, values: Array) -> bool:
+        wrong = np.zeros(1, np.int64)
+        chunks, share = split(items, cost)
+        given = contiguous(values.view(kind)), wrong
+        launch(chunks, items, share, out.view(kind), contiguous(index), *given, *numbers)
+        return not wrong[0]
+
+    return run
 
 
 def _combine_reference(out: Array, index: Array, values: Array, d: int, reduce: str | None) -> bool:
     if not is_inside(index, out.shape[d]):
         return False
     flat, places = out.reshape(-1), places_along(out.shape, d, index).reshape(-1)
-    spread = np.broadcast_to(values, index.shape).reshape(-1)
+    given = values.reshape(-1)
     if reduce is None:
-        flat[places] = spread
+        flat[places] = given
     elif reduce == "sum":
-        _add_at_reference(flat, places, spread)
+        _add_at_reference(flat, places, given)
     else:
         {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[reduce].at(
-            flat, places, spread
+            flat, places, given
         )
     return True
-
-
-def places_along(shape: Any, dim: int, index: Array) -> Array:
-    """The flat places of the elements that `index` along `dim` names in a tensor of `shape`."""
-    places = np.zeros(index.shape, np.int64)
-    step = 1
-    for axis in range(len(shape) - 1, -1, -1):
-        here = index if axis == dim else np.arange(index.shape[axis])
-        if axis != dim:
-            here = here.reshape([-1 if a == axis else 1 for a in range(len(shape))])
-        places += here * step
-        step *= shape[axis]
-    return places
 
 
 def combine_rows(
@@ -100,9 +116,14 @@ def combine_rows(
 ) -> bool:
     """The slices of `out` along `d` at `index` (1-d) become those of `rows`, or the sum of both.
 
-    As `combine_along`, but indices that are out of range count for nothing, like those that are
-    `skipped`, and False says that no kernel serves.
+    As `combine_along`, but kernels skip indices that are out of range, like those that are
+    `skipped`, and False says that nothing was done.
     """
+    if rows.size < FEW and reduce and skipped < 0 and out.flags.c_contiguous:
+        spread = index.reshape(-1, *(1,) * (rows.ndim - 1 - d))
+        places = places_along(out.shape, d, spread, rows.shape)
+        _add_at_reference(out.reshape(-1), places.reshape(-1), rows.reshape(-1))
+        return True
     size, width = out.shape[d], math.prod(out.shape[d + 1 :])
     if rows.size < FEW or not size or not (_is_summed(out) if reduce else jit.available()):
         return False
@@ -116,7 +137,7 @@ def combine_rows(
     if width == 1 and skipped < 0:
         wrong = np.zeros(1, np.int64)
         kernels.put_elements(
-            outer, 4 * count, target, places, given, wrong, size, count, 0, 1, combine
+            outer, 8 * count, target, places, given, wrong, size, count, 0, 1, combine
         )
         return True
     # Looking through the indices costs, too: rows of few elements are not shared among threads.
@@ -138,17 +159,11 @@ def add_at(total: Array, places: Array, values: Array) -> None:
 
 
 def _add_at_reference(total: Array, places: Array, values: Array) -> None:
-    kind = total.dtype.kind
-    if kind == "c":
-        for part in ("real", "imag"):
-            sums = np.bincount(places, getattr(values, part), len(total))
-            getattr(total, part)[...] += sums.astype(getattr(total, part).dtype)
-    elif kind in "biu":
+    if total.dtype.itemsize > 2 or total.dtype.kind in "biu":
         np.add.at(total, places, values)
-    elif kind == "f" and total.dtype.itemsize >= 4:
-        total += np.bincount(places, values, len(total)).astype(total.dtype, copy=False)
     else:
-        sums = np.bincount(places, values.astype(np.float64), len(total))
+        given = np.broadcast_to(values, places.shape).astype(np.float64)
+        sums = np.bincount(places, given, len(total))
         total[...] = (total.astype(np.float64) + sums).astype(total.dtype)
 
 

@@ -30,7 +30,9 @@ def where(condition: Array, a: Array, b: Array) -> Array:
         b = _beside(b, a)
     if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
         return np.where(condition, a, b)
-    shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
+    shape = condition.shape
+    if not ((a.shape == shape or not a.ndim) and (b.shape == shape or not b.ndim)):
+        shape = np.broadcast_shapes(shape, a.shape, b.shape)
     if math.prod(shape) < _FEW or a.dtype != b.dtype or condition.dtype != bool:
         return np.where(condition, a, b)
     x, y = words_of(a), words_of(b)
@@ -117,6 +119,22 @@ def masked_select(x: Array, mask: Array) -> Array:
     return out.view(x.dtype)
 
 
+def put_at(x: Array, key: tuple[Any, ...], value: Array) -> None:
+    """``x[key] = value``, compiled where the key is one mask of the shape of `x`, value a number.
+
+    ValueError or IndexError where NumPy refuses shapes or indices.
+    """
+    mask = key[0] if len(key) == 1 else None
+    alike = mask.__class__ is np.ndarray and mask.dtype == bool and mask.shape == x.shape
+    if alike and value.ndim == 0 and value.dtype == x.dtype:
+        words, new = words_of(x), words_of(value)
+        if _serves(mask, words, new) and not np.may_share_memory(x, mask):
+            blocks = -(-x.size // _BLOCK)
+            kernels.fill_where(blocks, 2 * _BLOCK, words, mask, new, x.size, _BLOCK)
+            return
+    x[key] = value
+
+
 def masked_put(x: Array, mask: Array, source: Array) -> Array | None:
     """A copy of `x` with the elements of the vector `source`, in order, where `mask` holds.
 
@@ -142,8 +160,14 @@ def masked_put(x: Array, mask: Array, source: Array) -> Array | None:
 
 def nonzero(x: Array) -> Array:
     """The coordinates of the elements that are not zero, in rows, int64."""
-    if x.size < _FEW or not 0 < x.ndim <= 64 or x.dtype.kind == "c" or not serves(x):
-        return np.argwhere(x).astype(np.int64, copy=False)
+    if not x.ndim:
+        return np.argwhere(x)
+    if x.size < _FEW or x.ndim > 64 or x.dtype.kind == "c" or not serves(x):
+        places = x.nonzero()
+        out = np.empty((places[0].size, x.ndim), np.int64)
+        for axis, place in enumerate(places):
+            out[:, axis] = place
+        return out
     sizes, columns = x.shape[:-1], x.shape[-1]
     starts, count = _starts(x, x.size, columns)
     allocator.prepare(count * 8 * x.ndim)

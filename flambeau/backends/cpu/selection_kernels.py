@@ -44,6 +44,24 @@ def choose(
 
 
 @kernel
+def fill_where(
+    first: int,
+    last: int,
+    x: Array[T],
+    mask: Array[Bool],
+    value: Array[T],
+    total: int,
+    block: int,
+) -> None:
+    """The one value put into blocks of `x` where the mask holds."""
+    for b in range(first, last):
+        target, line, new = x[b * block :], mask[b * block :], value[0]
+        for j in simd(min(block, total - b * block)):
+            old = target[j]
+            target[j] = select(line[j], new, old)
+
+
+@kernel
 def count_true(
     first: int, last: int, mask: Array[S], counts: Array[I64], total: int, block: int
 ) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from ...compiler.kernel import inline, kernel, serves
-from ...compiler.language import I32, Array, T, simd
+from ...compiler.language import F64, I32, Array, T, f64, isnan, local, select, simd, sqrt
 
 _LARGEST = 32
 """Rows and columns up to which a plain loop beats a call of LAPACK."""
+
+_FEW = 64
 
 _FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
@@ -36,6 +38,23 @@ def lu(a: Any) -> tuple[Any, Any] | None:
     pivots = np.empty((*a.shape[:-2], least), np.int32)
     eliminated(a.size // (rows * columns), 20 * rows * columns * least, out, pivots, rows, columns)
     return out, pivots
+
+
+def qr(a: Any) -> tuple[Any, Any] | None:
+    """Q with orthonormal columns and upper triangular R with Q R = A; None without a kernel.
+
+    Computed in float64, rounded once.
+    """
+    kind = a.dtype
+    few = a.size < _FEW  # not worth the loading of a kernel
+    if few or not _are_small(a) or not serves(a := np.array(a, np.float64, order="C")):
+        return None
+    lead, (rows, columns) = a.shape[:-2], a.shape[-2:]
+    least = min(rows, columns)
+    q, r = np.empty((*lead, rows, least), a.dtype), np.empty((*lead, least, columns), a.dtype)
+    cost = 20 * rows * (columns + least) * least
+    orthogonalised(a.size // (rows * columns), cost, a, q, r, rows, columns)
+    return q.astype(kind, copy=False), r.astype(kind, copy=False)
 
 
 def ldl(a: Any) -> tuple[Any, Any, Any] | None:
@@ -199,6 +218,75 @@ def eliminated(
                     x[i * columns + k] = factor
                     for j in simd(k + 1, columns):
                         x[i * columns + j] = x[i * columns + j] - factor * x[k * columns + j]
+
+
+@inline
+def reflect(
+    x: Any, v: Any, tau: Any, k: Any, rows: Any, columns: Any, start: Any, step: Any
+) -> None:
+    """Subtract tau v (v' x) from columns `start` and on; v is 1 at row k, then column k of `v`."""
+    products = local(F64, 32)
+    for j in simd(start, columns):
+        products[j] = x[k * columns + j]
+    for i in range(k + 1, rows):
+        factor = v[i * step + k]
+        for j in simd(start, columns):
+            products[j] += factor * x[i * columns + j]
+    for j in simd(start, columns):
+        products[j] = tau * products[j]
+        x[k * columns + j] -= products[j]
+    for i in range(k + 1, rows):
+        factor = v[i * step + k]
+        for j in simd(start, columns):
+            x[i * columns + j] -= factor * products[j]
+
+
+@inline
+def reflection(x: Any, k: Any, rows: Any, columns: Any) -> Any:
+    """Replace column k by R's entry and the vector of the reflection below it; its factor."""
+    head, scale, tau = x[k * columns + k], f64(0.0), f64(0.0)
+    for i in range(k + 1, rows):
+        size = abs(x[i * columns + k])
+        if size > scale or isnan(size):
+            scale = size
+    if scale != 0.0:
+        scale = max(scale, abs(head))
+        total = head / scale * (head / scale)
+        for i in range(k + 1, rows):
+            part = x[i * columns + k] / scale
+            total += part * part
+        entry = scale * sqrt(total)
+        if head > 0.0:
+            entry = -entry
+        tau = (entry - head) / entry
+        for i in range(k + 1, rows):
+            x[i * columns + k] = x[i * columns + k] / (head - entry)
+        x[k * columns + k] = entry
+    return tau
+
+
+@kernel
+def orthogonalised(
+    first: int, last: int, a: Array[F64], q: Array[F64], r: Array[F64], rows: int, columns: int
+) -> None:
+    """Householder's reflections of each matrix, as LAPACK chooses them: Q and R; a is lost."""
+    least = min(rows, columns)
+    taus = local(F64, 32)
+    for item in range(first, last):
+        x, basis = a[item * rows * columns :], q[item * rows * least :]
+        upper = r[item * least * columns :]
+        for k in range(least):
+            taus[k] = reflection(x, k, rows, columns)
+            reflect(x, x, taus[k], k, rows, columns, k + 1, columns)
+        for i in range(least):
+            for j in simd(columns):
+                upper[i * columns + j] = select(j < i, 0.0, x[i * columns + j])
+        for i in range(rows):
+            for j in simd(least):
+                basis[i * least + j] = select(i == j, 1.0, 0.0)
+        for step in range(least):
+            k = least - 1 - step
+            reflect(basis, x, taus[k], k, rows, least, k, columns)
 
 
 @inline

@@ -13,13 +13,17 @@ import numpy as np
 from ...compiler import threads
 from ...compiler.kernel import serves
 from . import sorting_kernels as kernels
+from .indexing import take_along
 
 Array = Any
 
-_SHORT, _LONG = 40, 1 << 15
-"""Rows that are sorted by insertion, and rows that are shared among threads."""
+_LONG = 1 << 15
+"""Elements of rows that are shared among threads."""
+_MANY = 2048
+"""Elements from which a kernel picks them."""
 _BLOCK = 1 << 14
-_FEW = 64
+_FEW, _SMALL = 64, 512
+"""Elements below which NumPy sorts them, and below which to sort them all is quickest."""
 # The most elements of a selection that is kept in order while a row is read.
 _MOST = 64
 
@@ -43,9 +47,13 @@ class _Keys(NamedTuple):
         return -(-self.bits // 8)
 
 
+def _is_for_kernels(x: Array) -> bool:
+    return x.size >= _FEW and serves(x) and x.dtype != np.uint64
+
+
 def _keys(x: Array) -> _Keys | None:
     """How to turn the elements of `x` into keys; None if no kernel serves."""
-    if x.size < _FEW or not serves(x) or x.dtype == np.uint64:
+    if not _is_for_kernels(x):
         return None
     if x.dtype.kind == "b":
         return _Keys("integer", 1, 0, 1)
@@ -56,27 +64,38 @@ def _keys(x: Array) -> _Keys | None:
     return _Keys("double", 64) if x.dtype.itemsize == 8 else _Keys("float", 32)
 
 
-def order_rows(x: Array, descending: bool) -> Array:
-    """The stable order of each row of `x` (rows, columns), int64."""
-    keys = _keys(x)
-    if keys is None:
-        return _order_reference(x, descending)
+def sort_rows(x: Array, descending: bool) -> tuple[Array, Array]:
+    """Each row of `x` (rows, columns) in its stable order, and that order, int64."""
     rows, n = x.shape
-    shift = keys.shift(n)
-    if n >= _LONG and rows < 8:
-        return np.stack([_order_long(line, keys, descending) for line in x])
-    if not shift:
-        return _order_reference(x, descending)
-    order = np.empty(x.shape, np.int64)
-    facts = (keys.low, keys.high, shift)
-    if n <= _SHORT:
-        kernels.insertion_sort_rows(rows, 10 * n, x, order, n, *facts, keys.kind, descending)
-    else:
-        scratch = np.empty((threads.get_num_threads(), n), np.int64)
-        kernels.sort_rows(
-            rows, 100 * n, x, order, scratch, n, *facts, keys.passes, keys.kind, descending
-        )
-    return order
+    if n <= kernels.SHORT and _is_for_kernels(x):
+        given = x.view(np.uint8) if x.dtype == np.bool_ else x
+        values, order = np.empty(x.shape, given.dtype), np.empty(x.shape, np.int64)
+        kernels.rank_rows(rows, n * (n + 10), given, values, order, n, descending)
+        return values if given is x else values.view(np.bool_), order
+    keys = _keys(x)
+    shift = keys.shift(n) if keys else 0
+    if keys and n >= _LONG and rows < 8:
+        return picked(x, np.stack([_order_long(line, keys, descending) for line in x]))
+    if not keys or not shift:
+        return picked(x, _order_reference(x, descending))
+    values, order = np.empty(x.shape, x.dtype), np.empty(x.shape, np.int64)
+    scratch = np.empty((threads.get_num_threads(), n), np.int64)
+    kernels.sort_rows(
+        rows, 100 * n, x, values, order, scratch, n, keys.low, keys.high, shift, keys.passes,
+        keys.kind, descending,
+    )  # fmt: skip
+    return values, order
+
+
+def picked(x: Array, order: Array) -> tuple[Array, Array]:
+    """The elements of each row of `x` at the places in `order`, and these."""
+    if order.size >= _MANY:
+        values = take_along(x, order, 1)
+        assert values is not None
+        return values, order
+    rows, n = x.shape
+    places = order if rows == 1 else order + np.arange(0, rows * n, n)[:, None]
+    return x.reshape(-1).take(places), order
 
 
 def _order_reference(x: Array, descending: bool) -> Array:
@@ -113,15 +132,16 @@ def _order_long(x: Array, keys: _Keys, descending: bool) -> Array:
     return words
 
 
-def smallest(x: Array, k: int, largest: bool) -> Array:
-    """The numbers of the `k` smallest (or largest) elements of each row, in order, int64."""
+def smallest(x: Array, k: int, largest: bool) -> tuple[Array, Array]:
+    """The `k` smallest (or largest) elements of each row, in order, and their numbers, int64."""
     rows, n = x.shape
+    if x.size < _SMALL or k > _MOST or 2 * k > n:
+        values, order = sort_rows(x, largest)
+        return np.ascontiguousarray(values[:, :k]), np.ascontiguousarray(order[:, :k])
     keys = _keys(x)
-    if keys is None:
-        return _smallest_reference(x, k, largest)
-    shift = keys.shift(n)
-    if k > _MOST or not shift:
-        return np.ascontiguousarray(order_rows(x, largest)[:, :k])
+    shift = keys.shift(n) if keys else 0
+    if not keys or not shift:
+        return picked(x, _smallest_reference(x, k, largest))
     block = n if rows >= 8 else max(1024, -(-n // 8))
     blocks = -(-n // block)
     best = np.empty((rows, blocks, k + 1), np.int64)
@@ -132,7 +152,7 @@ def smallest(x: Array, k: int, largest: bool) -> Array:
     found = best[:, :, :k].reshape(rows, blocks * k)
     if blocks > 1:
         found = np.sort(found, 1)[:, :k]
-    return found & ((1 << shift) - 1)
+    return picked(x, found & ((1 << shift) - 1))
 
 
 def _smallest_reference(x: Array, k: int, largest: bool) -> Array:
@@ -179,6 +199,22 @@ def _select(x: Array, rank: int, nan: str) -> Array | None:
     return out
 
 
+def mode(x: Array) -> Array:
+    """The number of the last of each row's most frequent elements (the smallest of several)."""
+    ranked, order = sort_rows(x, False)
+    rows, n = x.shape
+    if _is_for_kernels(x):
+        ends = np.empty(rows, np.int64)
+        kernels.longest_runs(rows, 20 * n, ranked, order, ends, n)
+        return ends
+    place = np.arange(n)
+    goes_on = np.zeros(x.shape, bool)
+    np.equal(ranked[:, 1:], ranked[:, :-1], out=goes_on[:, 1:])
+    run = place - np.maximum.accumulate(np.where(goes_on, 0, place), 1)
+    # argmax finds the first longest run, which has the smallest value.
+    return order[np.arange(rows), run.argmax(1)]
+
+
 def unique(x: Array) -> tuple[Array, Array, Array]:
     """The sorted unique elements of a vector, of each element their number, and their counts."""
     if _keys(x) is None:
@@ -186,12 +222,14 @@ def unique(x: Array) -> tuple[Array, Array, Array]:
             x, return_inverse=True, return_counts=True, equal_nan=False
         )
         return values, inverse.astype(np.int64), counts.astype(np.int64)
-    order = order_rows(x.reshape(1, -1), False)[0]
-    ranked = x[order]
+    ranked, order = (part[0] for part in sort_rows(x.reshape(1, -1), False))
     inverse, starts, found = (np.empty(m, np.int64) for m in (x.size, x.size, 1))
     kernels.number_runs(1, 0, ranked, order, inverse, starts, found, x.size)
     starts = starts[: found[0]]
-    return ranked[starts], inverse, np.diff(starts, append=x.size)
+    counts = np.empty(starts.size, np.int64)
+    np.subtract(starts[1:], starts[:-1], out=counts[:-1])
+    counts[-1] = x.size - starts[-1]
+    return ranked[starts], inverse, counts
 
 
 def search(table: Array, values: Array, right: bool, kind: Any) -> Array:

@@ -25,8 +25,10 @@ from ...compiler.language import (
     simd,
 )
 
-LOWEST = -(1 << 63)
+LOWEST, LARGEST = -(1 << 63), (1 << 63) - 1
 DIGITS = 256
+SHORT = 128
+"""Elements of a row up to which to compare every two of them is quickest."""
 
 
 @inline
@@ -94,6 +96,7 @@ def sort_rows(
     first: int,
     last: int,
     x: Array[T],
+    values: Array[T],
     indices: Array[I64],
     scratch: Array[I64],
     thread: int,
@@ -105,7 +108,7 @@ def sort_rows(
     kind: Static,
     descending: Static,
 ) -> None:
-    """The numbers of each row's elements in their order, by words whose keys begin at `shift`.
+    """Each row's elements in their order and their numbers, by words whose keys begin at `shift`.
 
     `scratch` has `columns` words for each thread; `passes` digits of eight bits make a key.
     """
@@ -133,31 +136,68 @@ def sort_rows(
                 place[digit] = to + 1
                 target[to] = word
             source, target = target, source
-        order = indices[row * columns :]
+        order, ranked = indices[row * columns :], values[row * columns :]
         for j in range(columns):
-            order[j] = source[j] & ((1 << shift) - 1)
+            number = source[j] & ((1 << shift) - 1)
+            order[j] = number
+            ranked[j] = line[number]
+
+
+@inline
+def comes_before(x: Any, y: Any, descending: Any) -> Any:
+    """1 where x comes before y, both known."""
+    if descending:
+        return select(x > y, T(1), T(0))
+    return select(x < y, T(1), T(0))
 
 
 @kernel
-def insertion_sort_rows(
+def rank_rows(
     first: int,
     last: int,
     x: Array[T],
+    values: Array[T],
     indices: Array[I64],
     columns: int,
-    low: int,
-    high: int,
-    shift: int,
-    kind: Static,
     descending: Static,
 ) -> None:
-    """`sort_rows` for rows of few elements."""
+    """`sort_rows` for rows of at most SHORT elements: each goes where its rank says.
+
+    Its rank is how many elements come before it, and how many equal ones have been met.
+    """
+    ranks, met = local(T, SHORT), local(I64, SHORT)
     for row in range(first, last):
-        line, order = x[row * columns :], indices[row * columns :]
+        line = x[row * columns :]
+        order, ranked = indices[row * columns :], values[row * columns :]
+        missing = 0
+        for j in simd(columns):
+            missing += select(isnan(line[j]), 1, 0)
+            met[j] = 0
+        start, unknown = 0, columns - missing  # where the known elements and the NaNs go
+        if descending:
+            start, unknown = missing, 0
+        for j in simd(columns):
+            ranks[j] = T(start)
+        whole = columns & -4
+        for i in range(0, whole, 4):
+            a, b, c, d = line[i], line[i + 1], line[i + 2], line[i + 3]
+            for j in simd(columns):
+                v = line[j]
+                ranks[j] += (comes_before(a, v, descending) + comes_before(b, v, descending)) + (
+                    comes_before(c, v, descending) + comes_before(d, v, descending)
+                )
+        for i in range(whole, columns):
+            a = line[i]
+            for j in simd(columns):
+                ranks[j] += comes_before(a, line[j], descending)
         for j in range(columns):
-            insert(order, j, (key_of(line[j], low, high, kind, descending) << shift) | j)
-        for j in range(columns):
-            order[j] = order[j] & ((1 << shift) - 1)
+            rank = int(ranks[j])
+            if isnan(line[j]):
+                rank = unknown
+            place = rank + met[rank]
+            met[rank] += 1
+            order[place] = j
+            ranked[place] = line[j]
 
 
 @kernel
@@ -256,7 +296,7 @@ def smallest_words(
         end = min(begin + block, columns)
         line, chosen = x[row * columns :], best[item * (k + 1) :]
         for j in range(k + 1):
-            chosen[j] = 0x7FFFFFFFFFFFFFFF
+            chosen[j] = LARGEST
         for start in range(begin, end, 64):
             n = min(64, end - start)
             worst = chosen[k - 1]
@@ -328,6 +368,22 @@ def select_rows(
                 left = kept
             at -= 8
         indices[row] = words[wanted] & ((1 << shift) - 1)
+
+
+@kernel
+def longest_runs(
+    first: int, last: int, ranked: Array[T], order: Array[I64], ends: Array[I64], columns: int
+) -> None:
+    """The number of the last element of each row's longest run, the first of equally long ones."""
+    for row in range(first, last):
+        line = ranked[row * columns :]
+        start, longest, end = 0, 0, 0
+        for j in range(columns):
+            if j > 0 and line[j] != line[j - 1]:
+                start = j
+            if j + 1 - start > longest:
+                longest, end = j + 1 - start, j
+        ends[row] = order[row * columns + end]
 
 
 @kernel

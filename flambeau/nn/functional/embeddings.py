@@ -73,20 +73,20 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """
     if tensor.dtype is not int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-    if tensor.numel() == 0:
-        if num_classes <= 0:
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        return fl.zeros([*tensor.shape, num_classes], dtype=int64, device=tensor.device)
-    if not fl.holds(tensor.min() >= 0):
-        raise RuntimeError("Class values must be non-negative.")
+    if tensor.numel() == 0 and num_classes <= 0:
+        raise RuntimeError("Can not infer total number of classes from empty tensor.")
     if num_classes == -1:
-        num_classes = int(tensor.max()) + 1
-    elif num_classes < 1:
-        raise RuntimeError("num_classes should be positive")
-    elif not fl.holds(tensor.max() < num_classes):
-        raise RuntimeError("Class values must be smaller than num_classes.")
-    places = tensor.unsqueeze(-1)
-    return fl.put_along(fl.ones_like(places), places, -1, (*tensor.shape, num_classes))
+        num_classes = max(int(tensor.max()) + 1, 1)
+    try:
+        return fl.one_hot_rows(tensor, num_classes)
+    except IndexError:
+        if not fl.holds(tensor.min() >= 0):
+            message = "Class values must be non-negative."
+        elif num_classes < 1:
+            message = "num_classes should be positive"
+        else:
+            message = "Class values must be smaller than num_classes."
+    raise RuntimeError(message)
 
 
 # -- bags ------------------------------------------------------------------------------------

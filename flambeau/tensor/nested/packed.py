@@ -61,7 +61,7 @@ def _jagged(x: Any) -> bool:
 # ---------------------------------------------------------------- element by element
 _ELEMENTWISE = (
     *("to_dtype", "clone", "select_where", "masked_fill_number", "masked_fill_tensor"),
-    *("clamp_float", "nan_to_num", "isclose", "floating", "dropout_noise", "zero", "copy", "fill"),
+    *("nan_to_num", "isclose", "floating", "dropout_noise", "zero", "copy", "fill"),
 )
 
 
