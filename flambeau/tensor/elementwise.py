@@ -166,8 +166,9 @@ class _Elementwise:
     def forward_text(self) -> str:
         expression = substitute(self.op.expression, self.defaults)
         truth = self.op.promote == COMPARE
+        sized = _ARRAYS[: 1 + len(self.others)]
         return self._compute(
-            "d", expression, self.names, "a", f"forward_{self.form}", "    ", truth
+            "d", expression, self.names, sized, f"forward_{self.form}", "    ", truth
         )
 
     @property
@@ -201,19 +202,22 @@ class _Elementwise:
         target: str,
         e: Expression,
         names: dict[str, str],
-        size_of: str,
+        sized: str,
         label: str,
         indent: str,
         truth: bool = False,
     ) -> str:
-        """Statements that set `target` to the value of `e`: NumPy, or a large array's kernel."""
+        """Statements that set `target` to the value of `e`: NumPy, or a large array's kernel.
+
+        An array is large if one of those is whose letters are in `sized`.
+        """
         if e.op == "input":
             return f"{indent}{target} = {names[e.args[0]]}\n"
-        rendered = self.rendered(e, names, label, f"{size_of}.dtype")
+        rendered = self.rendered(e, names, label, f"{sized[0]}.dtype")
         used = [n for n in names if n in inputs_of(e)]
         arguments = ", ".join(names[n] for n in used)
         fused = FAST[f"large_{label}"] = _fused(label, e, used, truth)
-        lines = [f"if {size_of}.size < {fused.least}:"]
+        lines = [f"if {' and '.join(f'{x}.size < {fused.least}' for x in sized)}:"]
         lines += [f"    {line}" for line in rendered.statements]
         lines += [f"    {target} = {rendered.text}", "else:"]
         lines.append(f"    {target} = large_{label}({arguments})")

@@ -160,3 +160,18 @@ def test_defaults_given_as_arguments(alpha):
     x, y = pair(np.linspace(-3, 3, 1000, dtype=np.float32))
     ours, theirs = flambeau.nn.functional.elu(x, alpha), torch.nn.functional.elu(y, alpha)
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["add", "mul", "sub", "maximum", "lt", "atan2"])
+def test_small_operands_in_front(name):
+    """A row or a column beside a matrix, on either side, gives what NumPy gives."""
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((60, 70)).astype(np.float32)
+    reference = {"mul": "multiply", "sub": "subtract", "lt": "less", "atan2": "arctan2"}
+    truth = getattr(np, reference.get(name, name))
+    for small in (wide[0], wide[:, :1], wide[:1, :1], wide[3, ::1]):
+        for pair in ((small, wide), (wide, small), (small, wide.T[: small.shape[-1]].T)):
+            expected = truth(*(p.astype(np.float64) for p in pair))
+            found = getattr(flambeau, name)(*map(flambeau.tensor, pair)).numpy()
+            assert found.shape == expected.shape
+            np.testing.assert_allclose(found, expected, 1e-6, 1e-6)
