@@ -7,7 +7,7 @@ needs no packing, no scratch memory and no declaration of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
@@ -116,21 +116,31 @@ def _build_strided(
 ) -> ir.Function:
     """``strided``: one tile straight from matrices in memory, of at most `tile.rows` rows.
 
-    There is a kernel for each height, and for each of the `widths`, or any number of vectors.
+    There is a kernel for each height, and for each of the `widths`, or any number of vectors; where
+    masks have no registers, also one for all columns.
     """
     widths = widths or range(1, tile.vectors + 1)
     tiles = {
         (h, v): build_strided_tile(module, tile, h, v, prefix) for h in tile.heights for v in widths
     }
+    whole = {
+        h: build_strided_tile(module, tile, h, tile.vectors, prefix, whole=True)
+        for h in tile.heights
+        if not tile.form.has_mask_registers
+    }
     w, a = tile_writer(module, tile, f"{prefix}strided")
-    vectors = w.div(w.add(w.min(a["n"], tile.columns), tile.lanes - 1), tile.lanes)
-    w.switch(
-        vectors,
-        widths,
-        lambda v: w.switch(
-            a["m"], tile.heights, lambda h: w.b.call(tiles[h, v], w.arguments, tail=True)
-        ),
-    )
+
+    def call(kernels: Callable[[int], ir.Function]) -> None:
+        w.switch(a["m"], tile.heights, lambda h: w.b.call(kernels(h), w.arguments, tail=True))
+
+    def call_masked() -> None:
+        vectors = w.div(w.add(w.min(a["n"], tile.columns), tile.lanes - 1), tile.lanes)
+        w.switch(vectors, widths, lambda v: call(lambda h: tiles[h, v]))
+
+    if whole:
+        w.choose(w.lt(a["n"], tile.columns), call_masked, lambda: call(whole.__getitem__))
+    else:
+        call_masked()
     return w.finish()
 
 

@@ -85,10 +85,14 @@ def build_packed_tile(module: ir.Module, tile: Tile, rows: int, vectors: int) ->
 
 
 def build_strided_tile(
-    module: ir.Module, tile: Tile, rows: int, vectors: int, prefix: str = ""
+    module: ir.Module, tile: Tile, rows: int, vectors: int, prefix: str = "", whole: bool = False
 ) -> ir.Function:
-    """The tile straight from matrices in memory: A of any strides, B with contiguous rows."""
-    w, a = tile_writer(module, tile, f"{prefix}strided_{rows}x{vectors}")
+    """The tile straight from matrices in memory: A of any strides, B with contiguous rows.
+
+    With `whole`, all columns exist.
+    """
+    kind = "whole" if whole else "strided"
+    w, a = tile_writer(module, tile, f"{prefix}{kind}_{rows}x{vectors}")
     last = w.sub(a["m"], 1)
     lines = [w.at(a["a"], w.mul(a["a_row"], w.min(r, last) if r else 0)) for r in range(rows)]
     masks = [w.first(w.sub(a["n"], v * tile.lanes)) for v in range(vectors)]
@@ -96,10 +100,14 @@ def build_strided_tile(
     with w.loop(0, a["k"], carried=zeros) as step:
         right = w.at(a["b"], w.mul(step.index, a["b_row"]))
         depth = w.mul(step.index, a["a_col"])
-        loaded = [w.load_masked(w.at(right, v * tile.lanes), masks[v]) for v in range(vectors)]
+        places = [w.at(right, v * tile.lanes) for v in range(vectors)]
+        loaded = [
+            w.load_vector(p) if whole else w.load_masked(p, mask)
+            for p, mask in zip(places, masks, strict=True)
+        ]
         numbers = [w.load(w.at(line, depth)) for line in lines]
         step.next = multiply(w, numbers, loaded, step.carried)
-    store_tile(w, tile, a, step.carried, rows, vectors)
+    store_tile(w, tile, a, step.carried, rows, vectors, whole)
     return w.finish()
 
 
@@ -124,9 +132,10 @@ def _prefetch_rows(w: Writer, a: dict[str, Value], rows: int, vectors: int) -> N
 
 
 def store_tile(
-    w: Writer, tile: Tile, a: dict[str, Value], sums: list[Value], rows: int, vectors: int
-) -> None:
-    """Write ``max(sums + D, low)`` to the rows and columns of C that exist."""
+    w: Writer, tile: Tile, a: dict[str, Value], sums: list[Value], rows: int, vectors: int,
+    whole: bool = False,
+) -> None:  # fmt: skip
+    """Write ``max(sums + D, low)`` to the rows and columns of C that exist, all if `whole`."""
     low = w.splat(a["low"])
 
     def write(masked: bool, added: bool) -> None:
@@ -159,11 +168,11 @@ def store_tile(
     def write_all(masked: bool) -> None:
         w.choose(w.is_null(a["d"]), lambda: write(masked, False), lambda: write(masked, True))
 
-    if rows == tile.rows and vectors == tile.vectors:
-        whole = w.b.icmp_signed(">=", a["n"], w.i(vectors * tile.lanes))
-        w.choose(whole, lambda: write_all(False), lambda: write_all(True))
+    if not whole and rows == tile.rows and vectors == tile.vectors:
+        all_exist = w.b.icmp_signed(">=", a["n"], w.i(vectors * tile.lanes))
+        w.choose(all_exist, lambda: write_all(False), lambda: write_all(True))
     else:
-        write_all(True)
+        write_all(not whole)
 
 
 # A tile of a convolution reads A through tables: where each row begins, and how far along the row

@@ -51,13 +51,14 @@ def build_group_pack(module: ir.Module, tile: Tile) -> ir.Function:
     w = Writer(module, "pack_group", [PTR, I64, I64, PTR], tile.form)
     w.no_alias(0, 3)
     source, depth, k, panel = w.arguments
-    mask = w.first(w.i(tile.rows))
+    masks = {at: w.first(w.i(tile.rows - at)) for at in range(0, tile.rows, tile.lanes)}
     with w.loop(0, k) as step:
         line = w.at(source, w.mul(step.index, depth))
         to = w.at(panel, w.mul(step.index, tile.rows))
         for p in range(GROUP):
-            x = w.load_masked(w.at(line, p * tile.rows), mask)
-            w.store_masked(x, w.at(to, w.mul(k, p * tile.rows)), mask)
+            for at, mask in masks.items():
+                x = w.load_masked(w.at(line, p * tile.rows + at), mask)
+                w.store_masked(x, w.at(to, w.mul(k, p * tile.rows), at), mask)
     return w.finish()
 
 

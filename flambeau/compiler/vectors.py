@@ -60,6 +60,11 @@ class Format(NamedTuple):
         """Bytes of one element."""
         return _BYTES[self.dtype]
 
+    @property
+    def has_mask_registers(self) -> bool:
+        """Whether masked access costs what plain access does, as with vectors of AVX-512."""
+        return self.lanes * self.size == 64
+
 
 class Loop:
     """What the body of a counted loop sees: its index and the values carried around."""
@@ -285,7 +290,13 @@ class Writer:
 
     def mask_bits(self, bits: Value) -> Value:
         """The mask whose lane l is bit l of the integer `bits`."""
-        return self.b.bitcast(self.b.trunc(bits, ir.IntType(self.lanes)), self.mask)
+        if self.form.has_mask_registers:
+            return self.b.bitcast(self.b.trunc(bits, ir.IntType(self.lanes)), self.mask)
+        # Other processors would take a mask apart bit by bit.
+        kind = self.integers
+        own = ir.Constant(kind, [1 << lane for lane in range(self.lanes)])
+        met = self.b.and_(self.splat(self.b.trunc(bits, I32), kind), own)
+        return self.b.icmp_signed("!=", met, ir.Constant(kind, None))
 
     def bits_of(self, mask: Value) -> Value:
         """The integer whose bit l is lane l of `mask`."""

@@ -28,7 +28,15 @@ def main() -> None:
     rng = np.random.default_rng(0)
     wide = np.float64
     for dtype, tolerance in TOLERANCE.items():
-        for m, k, n in ((1, 40, 300), (7, 9, 5), (50, 130, 70), (33, 500, 2), (150, 64, 129)):
+        shapes = (
+            (1, 40, 300),
+            (7, 9, 5),
+            (50, 130, 70),
+            (33, 500, 2),
+            (150, 64, 129),
+            (520, 40, 540),
+        )
+        for m, k, n in shapes:
             a = rng.standard_normal((m, k)).astype(dtype)
             b = rng.standard_normal((k, n)).astype(dtype)
             truth = a.astype(wide) @ b.astype(wide)
